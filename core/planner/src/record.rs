@@ -517,9 +517,7 @@ fn plan_field(record: Record<'_>, field: FieldId, plan: &mut RecordPlan) -> Rule
                 _ => seen.would_be_lost(to).then_some(rule),
             };
             plan.discarded.extend(lost_by.map(|rule| {
-                let compares_times =
-                    matches!(rule, Rule::LaterEditWins | Rule::TieGoesToSalesforce);
-                let edited = compares_times.then(|| record.edited(field));
+                let edited = rule.compares_times().then(|| record.edited(field));
                 DiscardedValue {
                     field,
                     side: to,

@@ -93,6 +93,11 @@ pub enum Rule {
 }
 
 impl Rule {
+    /// Returns whether it compares the times of two edits.
+    pub fn compares_times(self) -> bool {
+        matches!(self, Self::LaterEditWins | Self::TieGoesToSalesforce)
+    }
+
     /// Returns the rule in one sentence that a person without this code understands.
     pub fn sentence(self) -> &'static str {
         match self {

@@ -143,6 +143,26 @@ async fn latest_of_several_edits_of_a_column_counts() {
 }
 
 #[tokio::test]
+async fn decision_waits_until_the_row_is_captured() {
+    let scene = Scene::under(LATER_WINS).await;
+    scene.edit_row(400, "phone = 'first'").await;
+    scene.stage.capture_postgres().await;
+    scene.edit_record(300, json!({"Phone": "there"}));
+    scene.stage.capture_salesforce().await;
+    scene.edit_row(200, "phone = 'here'").await;
+    scene.stage.apply("Account").await;
+    let phone = "select phone from account";
+    assert_eq!(scene.stage.one(phone).await, json!("here"));
+    let tasks = scene.stage.tasks().await;
+    assert_eq!(
+        tasks[0]["reason"],
+        json!("edits of its row are not captured yet"),
+        "{tasks:?}"
+    );
+    assert_eq!(scene.decided().await, "here by later_edit_wins over there");
+}
+
+#[tokio::test]
 async fn edits_within_two_seconds_are_a_tie() {
     let scene = Scene::under(LATER_WINS).await;
     scene.edit_record(100, json!({"Phone": "there"}));

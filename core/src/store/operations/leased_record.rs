@@ -25,6 +25,7 @@ use crate::store::operations::parents::{parents_of, remote_parents};
 use crate::store::operations::refused_row::{park_reason, refused_row, shortly};
 use crate::store::tables::intent::{live_intents, refused_values};
 use crate::store::tables::link::{KnownRecord, lock_records, resolve_parents};
+use crate::store::tables::outbox::RowName;
 use crate::store::tables::task::{LeaseTime, lock_leased_tasks};
 use crate::store::transaction::Tx;
 
@@ -173,6 +174,25 @@ impl LeasedRecord {
             planner.plan(&self.lease, observed)
         };
         self.fit(mapped, shape);
+    }
+
+    /// Returns its row if the times of edits decided about a field of it.
+    pub(super) fn decided_by_time(&self) -> Option<RowName<'_>> {
+        let mut discarded = self.plan.as_ref().ok()?.plan.discarded.iter();
+        let is_decided = discarded.any(|lost| lost.rule.compares_times());
+        let link = &self.observed.known.link;
+        let row = self.observed.rows.first().filter(|_| is_decided)?;
+        Some(RowName {
+            record_id: link.record_id,
+            external_id: row.external_id.as_deref(),
+            local_key: link.local_key.as_ref(),
+        })
+    }
+
+    /// Ends its lease because edits of its row are not captured yet.
+    pub(super) fn await_capture(&mut self) {
+        let reason = "edits of its row are not captured yet";
+        self.plan = Err(shortly(&self.lease, reason));
     }
 
     /// Ends its lease because Postgres refused its row.

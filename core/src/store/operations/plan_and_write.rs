@@ -28,6 +28,7 @@ use crate::store::tables::clear_guard::withheld_by_clear_guard;
 use crate::store::tables::delete_guard::withheld_by_delete_guard;
 use crate::store::tables::engine_tx::{mark_as_ours, unmark};
 use crate::store::tables::link::KnownRecord;
+use crate::store::tables::outbox::{RowName, uncaptured};
 use crate::store::transaction::Tx;
 
 /// How often one call waits for locks of others before it requeues the remaining records.
@@ -182,9 +183,27 @@ impl Writing<'_> {
         for record in records {
             self.records[*record].plan(&mut found, self.mapped, self.shape, self.planner);
         }
+        self.await_capture(tx, records).await?;
         self.check_children(tx, records).await?;
         self.withhold_deletes(tx, records).await?;
         self.withhold_clears(tx, records).await
+    }
+
+    /// Delays records for which times decided although the last edits of their rows are not captured yet: until
+    /// then their times are not known.
+    async fn await_capture(&mut self, tx: &mut Tx, records: &[usize]) -> Result<(), RowError> {
+        let records = records.iter().map(|record| &self.records[*record]);
+        let decided: Vec<RowName<'_>> = records.filter_map(LeasedRecord::decided_by_time).collect();
+        if decided.is_empty() {
+            return Ok(());
+        }
+        let uncaptured = uncaptured(tx, self.mapped, &decided).await?;
+        for record in &mut self.records {
+            if uncaptured.contains(&record.lease.record_id) {
+                record.await_capture();
+            }
+        }
+        Ok(())
     }
 
     /// Withholds the deletes, on both sides, if there were too many recently.

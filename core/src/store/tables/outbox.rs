@@ -1,10 +1,14 @@
 //! The outbox: changes written by the capture triggers and by `syncline.emit`.
 
+use std::collections::BTreeSet;
+
 use chrono::{DateTime, Utc};
 use serde::Serialize;
+use uuid::Uuid;
 
-use crate::ports::StoreError;
-use crate::store::transaction::Tx;
+use crate::model::ids::RecordId;
+use crate::ports::{MappedObject, StoreError};
+use crate::store::transaction::{Tx, recordset};
 
 /// The stream name of the outbox.
 pub(crate) const OUTBOX: &str = "outbox";
@@ -60,4 +64,39 @@ pub(crate) async fn claim(
         .bind(i64::try_from(limit).unwrap_or(i64::MAX)),
     )
     .await
+}
+
+/// The names by which the outbox may have a record's row.
+#[derive(Debug, Serialize)]
+pub(crate) struct RowName<'a> {
+    pub(crate) record_id: RecordId,
+    pub(crate) external_id: Option<&'a str>,
+    pub(crate) local_key: Option<&'a serde_json::Value>,
+}
+
+/// Returns the records of whose rows the outbox has edits. It reads the whole outbox, which is short unless capture
+/// is behind; few records are ever asked about.
+pub(crate) async fn uncaptured(
+    tx: &mut Tx,
+    mapped: &MappedObject,
+    rows: &[RowName<'_>],
+) -> Result<BTreeSet<RecordId>, StoreError> {
+    let records: Vec<Uuid> = tx
+        .values(
+            "looking for edits that are not captured",
+            sqlx::query_scalar(
+                "select distinct wanted.record_id
+                from jsonb_to_recordset($3) as wanted (record_id uuid, external_id text, local_key jsonb)
+                join syncline.sync_outbox as edit
+                    on edit.external_id = wanted.external_id
+                    or edit.local_key = wanted.local_key
+                where edit.tenant = $1
+                and edit.object = $2",
+            )
+            .bind(mapped.tenant.as_str())
+            .bind(mapped.sync.object.as_str())
+            .bind(recordset(rows)),
+        )
+        .await?;
+    Ok(records.into_iter().map(RecordId).collect())
 }
