@@ -166,7 +166,8 @@ fn salesforce_fix(error: &SalesforceError) -> Option<String> {
             Disposition::Park
             | Disposition::RefreshSession
             | Disposition::RefreshRecord
-            | Disposition::WaitForParent,
+            | Disposition::WaitForParent
+            | Disposition::WaitForValue,
         ) => Some("run `syncline check`: it names what the org does not allow".to_owned()),
     }
 }

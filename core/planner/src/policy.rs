@@ -44,6 +44,8 @@ pub enum Disposition {
     RefreshRecord,
     /// Wait until the parent exists, for at most [`PARENT_ATTEMPTS_MAX`] attempts.
     WaitForParent,
+    /// Wait until another record lets go of the value of the named field, for at most [`VALUE_ATTEMPTS_MAX`] attempts.
+    WaitForValue,
     /// Stop this record with the reason.
     Park,
 }
@@ -132,6 +134,7 @@ pub fn decide_refusal(disposition: Disposition, tries: Tries<'_>, org_wait_ms: i
         Disposition::RetryLater => decide(Cause::Refused, tries),
         Disposition::RefreshRecord => decide(Cause::Changed, tries),
         Disposition::WaitForParent => decide(Cause::Parent, tries),
+        Disposition::WaitForValue => decide(Cause::ValueTaken, tries),
         Disposition::WaitForQuota | Disposition::WaitForOrg | Disposition::RefreshSession => {
             NextStep::Wait {
                 delay_ms: org_wait_ms,
@@ -161,6 +164,7 @@ pub fn org_wait_ms(disposition: Disposition, before: u32, jitter: u64) -> i64 {
         | Disposition::RefreshSession
         | Disposition::RefreshRecord
         | Disposition::WaitForParent
+        | Disposition::WaitForValue
         | Disposition::Park => attempts::Limits {
             at_once_first: false,
             wait_ms_min: ORG_WAIT_MS_MIN,
@@ -220,7 +224,11 @@ impl Disposition {
         match self {
             // The client has renewed the session once already, and the new one was refused too.
             Self::WaitForQuota | Self::WaitForOrg | Self::RefreshSession => true,
-            Self::RetryLater | Self::RefreshRecord | Self::WaitForParent | Self::Park => false,
+            Self::RetryLater
+            | Self::RefreshRecord
+            | Self::WaitForParent
+            | Self::WaitForValue
+            | Self::Park => false,
         }
     }
 }
@@ -230,13 +238,14 @@ mod tests {
     use super::*;
     use crate::model::value::Value;
 
-    const EVERY_DISPOSITION: [Disposition; 7] = [
+    const EVERY_DISPOSITION: [Disposition; 8] = [
         Disposition::RetryLater,
         Disposition::WaitForQuota,
         Disposition::WaitForOrg,
         Disposition::RefreshSession,
         Disposition::RefreshRecord,
         Disposition::WaitForParent,
+        Disposition::WaitForValue,
         Disposition::Park,
     ];
 
@@ -250,9 +259,14 @@ mod tests {
 
     #[test]
     fn only_what_concerns_the_tenant_waits_without_limit() {
-        let spent = [Cause::Refused, Cause::Changed, Cause::Parent]
-            .into_iter()
-            .fold(Attempts::default(), |all, cause| all.with(cause, u32::MAX));
+        let spent = [
+            Cause::Refused,
+            Cause::Changed,
+            Cause::Parent,
+            Cause::ValueTaken,
+        ]
+        .into_iter()
+        .fold(Attempts::default(), |all, cause| all.with(cause, u32::MAX));
         for disposition in EVERY_DISPOSITION {
             let step = decide_refusal(disposition, tries(&spent), 77);
             let waits = NextStep::Wait {

@@ -62,11 +62,11 @@ fn refused(
     external_id: &FieldName,
     (tries, org_wait_ms): (Tries<'_>, i64),
 ) -> SettledOutcome {
-    let disposition = refusal.disposition;
+    let disposition = disposition_of(&refusal, external_id);
     let mut next = decide_refusal(disposition, tries, org_wait_ms);
     let Intent { action, fields, .. } = &tried.intent;
     let withheld = match (next, disposition) {
-        (NextStep::Park, Disposition::Park) => {
+        (NextStep::Park, Disposition::Park | Disposition::WaitForValue) => {
             withheld(*action, fields, &refusal.fields, external_id, tries.before)
         }
         (NextStep::Park, Disposition::WaitForParent) => {
@@ -91,6 +91,18 @@ fn refused(
     }
 }
 
+/// Returns what to do about the refusal. A record that has our external id may be our own.
+fn disposition_of(refusal: &Refusal, external_id: &FieldName) -> Disposition {
+    let names_external_id = || {
+        let mut fields = refusal.fields.iter();
+        fields.any(|name| name.eq_ignore_ascii_case(external_id.as_str()))
+    };
+    match refusal.disposition {
+        Disposition::WaitForValue if names_external_id() => Disposition::RefreshRecord,
+        disposition => disposition,
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use std::collections::BTreeSet;
@@ -101,7 +113,7 @@ mod tests {
     use crate::model::ids::{FencingToken, Generation, IntentId, RecordId};
     use crate::model::intent::IntentState;
     use crate::model::value::Value;
-    use crate::planner::policy::{ATTEMPTS_MAX, Attempts};
+    use crate::planner::policy::{ATTEMPTS_MAX, Attempts, VALUE_ATTEMPTS_MAX};
     use crate::planner::route::Routable;
     use crate::ports::record::LeasedTask;
 
@@ -134,11 +146,16 @@ mod tests {
                 record_id,
                 token: FencingToken(1),
                 generation: Generation(1),
-                attempts: [Cause::Refused, Cause::Parent, Cause::Unknown]
-                    .into_iter()
-                    .fold(Attempts::default(), |attempts, cause| {
-                        attempts.with(cause, count)
-                    }),
+                attempts: [
+                    Cause::Parent,
+                    Cause::Refused,
+                    Cause::Unknown,
+                    Cause::ValueTaken,
+                ]
+                .into_iter()
+                .fold(Attempts::default(), |attempts, cause| {
+                    attempts.with(cause, count)
+                }),
                 needs_refresh: false,
                 salesforce_id: None,
                 external_id: "k-1".to_owned(),
@@ -231,6 +248,32 @@ mod tests {
             assert_eq!(refused(0), expected, "{action:?} {sent:?} {named:?}");
             assert_eq!(refused(ATTEMPTS_MAX), Vec::new(), "it ends");
         }
+    }
+
+    #[test]
+    fn taken_value_waits_then_only_its_field_is_withheld() {
+        use WriteAction::Update;
+        let taken = |sent: &[&str], name, attempt| {
+            let refusal = refusal(Disposition::WaitForValue, &[name]);
+            match outcome((Update, sent), refusal, attempt) {
+                SettledOutcome::Refused { withheld, next, .. } => (withheld, next),
+                other => panic!("{other:?}"),
+            }
+        };
+        let sent = ["Key__c", "Name", "Tax__c"];
+        let (withheld, next) = taken(&sent, "Tax__c", 0);
+        assert!(withheld.is_empty());
+        assert!(
+            matches!(next, NextStep::Wait { cause, .. } if cause == Some(Cause::ValueTaken)),
+            "{next:?}"
+        );
+        let (withheld, _) = taken(&sent, "Tax__c", VALUE_ATTEMPTS_MAX);
+        assert_eq!(withheld, [field("Tax__c")]);
+        let (_, alone) = taken(&["Tax__c"], "Tax__c", VALUE_ATTEMPTS_MAX);
+        assert_eq!(alone, NextStep::Park);
+        // The record that has the external id may be this one.
+        let (_, external_id) = taken(&sent, "key__c", 0);
+        assert!(matches!(external_id, NextStep::Refresh { .. }));
     }
 
     #[test]

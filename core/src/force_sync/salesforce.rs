@@ -159,7 +159,8 @@ impl ApplyError {
             | Disposition::RefreshSession
             | Disposition::RefreshRecord
             | Disposition::WaitForOrg
-            | Disposition::WaitForParent => Self::Retryable(error),
+            | Disposition::WaitForParent
+            | Disposition::WaitForValue => Self::Retryable(error),
         }
     }
 

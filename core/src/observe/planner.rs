@@ -108,7 +108,7 @@ impl<'a> ObjectPlanner<'a> {
         }
         let link = &observed.known.link;
         let (mut postgres, invalid) = postgres_side(self.mapped, &self.fields, observed)
-            .map_err(|unplannable| LeaseEnd::Park(unplannable.park_reason(self.mapped)))?;
+            .map_err(|unplannable| LeaseEnd::park(unplannable.park_reason(self.mapped)))?;
         let (mut salesforce, unknown) =
             salesforce_side(&self.fields, &link.remote_state, &observed.parents);
         let mut awaits = match unknown.is_empty() {
@@ -140,7 +140,7 @@ impl<'a> ObjectPlanner<'a> {
         if plan.explanation.record == Rule::Unreadable
             && (observed.known.link.agreed || facts.postgres.is_some())
         {
-            return Err(LeaseEnd::Park(unreadable_record(
+            return Err(LeaseEnd::park(unreadable_record(
                 &self.mapped.sync,
                 observed,
             )));
@@ -157,7 +157,7 @@ impl<'a> ObjectPlanner<'a> {
         withheld.extend(unreadable);
         awaits.extend(refused_parents(observed));
         let intent = self.intent(lease, &plan, &withheld);
-        let intent = intent.map_err(LeaseEnd::Park)?;
+        let intent = intent.map_err(LeaseEnd::park)?;
         Ok(PlannedRecord {
             postgres: self.row_write(observed, &plan),
             automation_overrides: self.automation_overrides(observed, &plan, &facts),
@@ -203,10 +203,10 @@ impl<'a> ObjectPlanner<'a> {
             return wait(lease, Cause::RowBusy, reason);
         }
         if lost_too_many_workers(lease) {
-            return Some(LeaseEnd::Park(worker_lost()));
+            return Some(LeaseEnd::park(worker_lost()));
         }
         if let [first, second, ..] = observed.rows.as_slice() {
-            return Some(LeaseEnd::Park(duplicate_key(
+            return Some(LeaseEnd::park(duplicate_key(
                 &self.mapped.sync,
                 first,
                 second,
@@ -404,7 +404,7 @@ impl RecordPlanner for ObjectPlanner<'_> {
     ) -> Result<PlannedRecord, LeaseEnd> {
         // A panic in one record's plan must not roll back the other records of the transaction.
         catch_unwind(AssertUnwindSafe(|| self.planned(lease, observed))).unwrap_or_else(|_| {
-            Err(LeaseEnd::Park(ParkReason {
+            Err(LeaseEnd::park(ParkReason {
                 code: "panic".to_owned(),
                 field: None,
                 message:

@@ -55,7 +55,12 @@ pub enum LeaseEnd {
         awaits: Vec<String>,
     },
     /// Park the record, unless new work came meanwhile.
-    Park(ParkReason),
+    Park {
+        /// Why.
+        reason: ParkReason,
+        /// Parents it waits for, by any key: their creation makes it ready again.
+        awaits: Vec<String>,
+    },
 }
 
 impl LeaseEnd {
@@ -94,20 +99,28 @@ impl LeaseEnd {
         }
     }
 
+    /// Parks the record.
+    pub fn park(reason: ParkReason) -> Self {
+        Self::Park {
+            reason,
+            awaits: Vec::new(),
+        }
+    }
+
     /// Returns a wait with a stable code.
     pub fn coded(mut self, with: &str) -> Self {
         match &mut self {
             Self::Later { code, .. } => *code = Some(with.to_owned()),
-            Self::Done { .. } | Self::Park(_) => {}
+            Self::Done { .. } | Self::Park { .. } => {}
         }
         self
     }
 
-    /// Returns a wait that ends early when one of these parents is created: any keys of them.
+    /// Returns a wait, or a stop, that ends early when one of these parents is created: any keys of them.
     pub fn awaiting(mut self, parents: Vec<String>) -> Self {
         match &mut self {
-            Self::Later { awaits, .. } => *awaits = parents,
-            Self::Done { .. } | Self::Park(_) => {}
+            Self::Later { awaits, .. } | Self::Park { awaits, .. } => *awaits = parents,
+            Self::Done { .. } => {}
         }
         self
     }

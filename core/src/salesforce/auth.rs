@@ -174,6 +174,7 @@ impl SignInFailure {
             | Disposition::RefreshSession
             | Disposition::RefreshRecord
             | Disposition::WaitForParent
+            | Disposition::WaitForValue
             | Disposition::Park => Disposition::WaitForOrg,
         };
         Self {

@@ -87,8 +87,8 @@ impl Fault {
 
     fn stated(status: Option<u16>, stated: StatedError) -> Self {
         let mut fields = stated.fields.unwrap_or_default();
-        if fields.is_empty() && stated.code == "INVALID_FIELD" {
-            fields.extend(missing_column(&stated.message).map(str::to_owned));
+        if fields.is_empty() {
+            fields.extend(named_field(&stated.code, &stated.message));
         }
         Self {
             status,
@@ -175,6 +175,8 @@ fn disposition(fault: &Fault) -> Disposition {
         | "subscription.internal.error" => Disposition::RetryLater,
         // The record has changed since it was seen, whatever the code says.
         _ if fault.status == Some(412) => Disposition::RefreshRecord,
+        // Another record has the value of a field. Without a field, it may be the record itself.
+        "DUPLICATE_VALUE" if !fault.fields.is_empty() => Disposition::WaitForValue,
         // The record is not in the state that was assumed.
         "ENTITY_IS_DELETED" | "DUPLICATE_VALUE" | "PRECONDITION_FAILED" => {
             Disposition::RefreshRecord
@@ -200,6 +202,23 @@ fn disposition(fault: &Fault) -> Disposition {
 /// `Foreign key external ID: x not found for field Ext__c in entity Account`.
 fn names_a_missing_parent(message: &str) -> bool {
     message.contains("Foreign key external ID") && message.contains("not found")
+}
+
+/// Returns the field that an error names in its message alone.
+fn named_field(code: &str, message: &str) -> Option<String> {
+    match code {
+        "DUPLICATE_VALUE" => duplicated_field(message),
+        "INVALID_FIELD" => missing_column(message).map(str::to_owned),
+        _ => None,
+    }
+}
+
+/// Returns the field of `duplicate value found: Ext__c duplicates value on record with id: 001…`; `None` if our user
+/// may not see the other record, because then the message does not name it.
+fn duplicated_field(message: &str) -> Option<String> {
+    let rest = message.strip_prefix("duplicate value found: ")?;
+    let (field, _) = rest.split_once(" duplicates value on record")?;
+    (!field.starts_with('<')).then(|| field.to_owned())
 }
 
 fn missing_column(message: &str) -> Option<&str> {
@@ -366,6 +385,22 @@ mod tests {
         let mut wrong_owner = fault(400, "INVALID_CROSS_REFERENCE_KEY", "invalid");
         wrong_owner.fields = vec!["OwnerId".to_owned()];
         assert_eq!(wrong_owner.disposition(), Disposition::Park);
+    }
+
+    #[test]
+    fn duplicate_value_names_its_field_unless_it_is_hidden() {
+        for (field, disposition) in [
+            ("Tax__c", Disposition::WaitForValue),
+            ("<unknown>", Disposition::RefreshRecord),
+        ] {
+            let body = format!(
+                r#"[{{"message":"duplicate value found: {field} duplicates value on record with id: 001U000001c83gK",
+                "errorCode":"DUPLICATE_VALUE","fields":[]}}]"#
+            );
+            let fault = Fault::from_body(400, body.as_bytes());
+            assert_eq!(fault.disposition(), disposition);
+            assert_eq!(fault.fields.len(), usize::from(field == "Tax__c"));
+        }
     }
 
     #[test]

@@ -118,3 +118,57 @@ async fn edit_of_a_lookup_alone_waits_for_its_parent() {
     stage.drain().await;
     stage.assert_equal().await;
 }
+
+#[tokio::test]
+async fn parked_child_is_woken_by_the_row_of_its_parent() {
+    let stage = Stage::open().await;
+    stage
+        .sql(
+            "alter table contact add foreign key (account_external_id) references account (external_id);
+            alter table account add constraint closed check (external_id <> 'a-1')",
+        )
+        .await;
+    stage.drain().await;
+    let ada = stage
+        .org
+        .insert("Account", json!({"Name": "Ada", "External_Id__c": "a-1"}));
+    stage.org.insert(
+        "Contact",
+        json!({"LastName": "Lee", "AccountId": ada, "External_Id__c": "c-1"}),
+    );
+    for _ in 0..20 {
+        stage.drain().await;
+        stage.make_due().await;
+    }
+    let parked = "select link.external_id, task.state, task.code
+        from syncline.sync_task as task join syncline.sync_link as link using (record_id) order by 1";
+    assert_eq!(
+        stage.rows(parked).await,
+        [
+            json!({"external_id": "a-1", "state": "parked", "code": "constraint_violation"}),
+            json!({"external_id": "c-1", "state": "parked", "code": "missing_parent"}),
+        ]
+    );
+
+    // A person mends the parent alone.
+    stage
+        .sql("alter table account drop constraint closed")
+        .await;
+    let letters = stage
+        .store
+        .dead_letters(&stage.tenant, None, 9)
+        .await
+        .unwrap();
+    let of_parent = letters
+        .iter()
+        .find(|letter| letter.code == "constraint_violation")
+        .unwrap();
+    let replayed = stage
+        .store
+        .replay_dead_letter(&stage.tenant, of_parent.dead_letter_id);
+    assert!(replayed.await.unwrap());
+    stage.drain().await;
+    stage.assert_equal().await;
+    let open = "select count(*) from syncline.sync_dead_letter where closed_at is null";
+    assert_eq!(stage.one(open).await, json!(0));
+}

@@ -374,7 +374,7 @@ async fn park(world: &mut World) {
         field: None,
         message: "tried too often".to_owned(),
     };
-    let park = (leases[0].clone(), LeaseEnd::Park(reason));
+    let park = (leases[0].clone(), LeaseEnd::park(reason));
     world
         .store
         .release_tasks(&world.mapped, &[park])

@@ -277,7 +277,7 @@ async fn released_lease_is_due_after_its_delay() {
         .unwrap();
     let again = world.lease().await;
     assert_eq!((again.len(), again[0].attempts.any()), (1, false));
-    let park = LeaseEnd::Park(ParkReason {
+    let park = LeaseEnd::park(ParkReason {
         code: "attempts_exhausted".to_owned(),
         field: None,
         message: "tried too often".to_owned(),

@@ -537,7 +537,7 @@ impl RecordPlanner for Planner<'_> {
             return Err(LeaseEnd::wait(0, None, "locked"));
         }
         if observed.rows.len() > 1 {
-            return Err(LeaseEnd::Park(ParkReason {
+            return Err(LeaseEnd::park(ParkReason {
                 code: "duplicate_key".to_owned(),
                 field: None,
                 message: format!("{} rows", observed.rows.len()),

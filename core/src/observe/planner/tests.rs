@@ -201,7 +201,7 @@ fn agreed() -> ObservedRecord {
 
 fn parked(lease: &LeasedTask, record: &ObservedRecord) -> ParkReason {
     match end(lease, record) {
-        LeaseEnd::Park(reason) => reason,
+        LeaseEnd::Park { reason, .. } => reason,
         end @ (LeaseEnd::Done { .. } | LeaseEnd::Later { .. }) => panic!("not parked: {end:?}"),
     }
 }

@@ -375,6 +375,7 @@ fn ended_by(error: SalesforceError) -> StreamEnd {
         | Disposition::RefreshSession
         | Disposition::RefreshRecord
         | Disposition::WaitForParent
+        | Disposition::WaitForValue
         | Disposition::WaitForOrg
         | Disposition::Park => StreamEnd::Refused(error),
     }

@@ -104,7 +104,10 @@ fn unreadable(status: u16) -> WriteOutcome {
 /// has an unknown field or a value of the wrong type, or if the call is too large.
 fn is_for_content(fault: &Fault) -> bool {
     match fault.disposition() {
-        Disposition::Park | Disposition::RefreshRecord | Disposition::WaitForParent => {
+        Disposition::Park
+        | Disposition::RefreshRecord
+        | Disposition::WaitForParent
+        | Disposition::WaitForValue => {
             matches!(fault.status, Some(400 | 413))
         }
         Disposition::RetryLater

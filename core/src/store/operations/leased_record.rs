@@ -169,7 +169,7 @@ impl LeasedRecord {
             let reason = "its row was renamed a moment ago";
             Err(shortly(&self.lease, reason))
         } else if observed.known.key_conflict && observed.rows.is_empty() {
-            Err(LeaseEnd::Park(key_conflict(observed)))
+            Err(LeaseEnd::park(key_conflict(observed)))
         } else {
             planner.plan(&self.lease, observed)
         };
@@ -332,7 +332,7 @@ impl LeasedRecord {
         };
         let rejected = fit_columns(mapped, shape, columns);
         match rejected.get(mapped.sync.external_id.column.as_str()) {
-            Some(refusal) => self.plan = Err(LeaseEnd::Park(park_reason(mapped, refusal))),
+            Some(refusal) => self.plan = Err(LeaseEnd::park(park_reason(mapped, refusal))),
             None if rejected.is_empty() => {}
             None => self.leave_out(mapped, &rejected),
         }

@@ -219,7 +219,7 @@ impl Writing<'_> {
         let ids: Vec<RecordId> = ids.collect();
         if let Some(reason) = withheld_by_delete_guard(tx, self.mapped, &ids).await? {
             for record in deletes {
-                self.records[record].plan = Err(LeaseEnd::Park(reason.clone()));
+                self.records[record].plan = Err(LeaseEnd::park(reason.clone()));
             }
         }
         Ok(())

@@ -104,7 +104,7 @@ impl BatchWrites {
                 return self.end(record.lease, end);
             }
             (Ok(_), Some(RowOutcome::Suppressed)) => {
-                return self.end(record.lease, LeaseEnd::Park(suppressed(mapped)));
+                return self.end(record.lease, LeaseEnd::park(suppressed(mapped)));
             }
             (Ok(planned), Some(RowOutcome::Stands(_) | RowOutcome::Gone) | None) => planned,
             (Err(end), _) => {
@@ -152,7 +152,7 @@ impl BatchWrites {
         match &end {
             LeaseEnd::Done { .. } => self.planned.settled += 1,
             LeaseEnd::Later { .. } => self.planned.requeued += 1,
-            LeaseEnd::Park(reason) => self.planned.parked.push(reason.code.clone()),
+            LeaseEnd::Park { reason, .. } => self.planned.parked.push(reason.code.clone()),
         }
         self.ends.push((lease, end));
     }
@@ -231,7 +231,7 @@ pub(super) fn withheld_end(
 ) -> Option<LeaseEnd> {
     let reason = withheld_fields(withheld)?;
     if awaits.is_empty() || withheld.iter().any(|one| one.code != MISSING_PARENT) {
-        return Some(LeaseEnd::Park(reason));
+        return Some(LeaseEnd::park(reason));
     }
     // Everything else of the record is synchronised, so it is never parked for it; its parent wakes it.
     let cause = Cause::Lookup;

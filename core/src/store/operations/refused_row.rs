@@ -31,7 +31,7 @@ pub(super) fn refused_row<'a>(
         ),
         RefusalKind::TimedOut => (Cause::Timeout, "the statement for its row took too long"),
         RefusalKind::ValueRejected | RefusalKind::ConstraintRejected | RefusalKind::Raised => {
-            return LeaseEnd::Park(parked);
+            return LeaseEnd::park(parked);
         }
     };
     let end = wait_or_park(lease, cause, reason, parked);
@@ -46,7 +46,7 @@ fn wait_or_park(lease: &LeasedTask, cause: Cause, reason: &str, parked: ParkReas
     let step = decide(cause, Tries::of(lease.record_id, &lease.attempts));
     match LeaseEnd::after(step, reason) {
         Some(end) => end.coded(&parked.code),
-        None => LeaseEnd::Park(parked),
+        None => LeaseEnd::park(parked),
     }
 }
 

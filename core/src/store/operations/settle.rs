@@ -226,10 +226,11 @@ impl Settling<'_> {
                     _ => Vec::new(),
                 };
                 self.refused(intent, refusal, withheld);
-                match LeaseEnd::after(*next, &no_effect(refusal, *sent)) {
-                    Some(end) => end.coded(&refusal.code).awaiting(awaits),
-                    None => LeaseEnd::Park(park_reason_of(one, refusal)),
-                }
+                let end = match LeaseEnd::after(*next, &no_effect(refusal, *sent)) {
+                    Some(end) => end.coded(&refusal.code),
+                    None => LeaseEnd::park(park_reason_of(one, refusal)),
+                };
+                end.awaiting(awaits)
             }
             SettledOutcome::Unknown { next } => {
                 self.set_state(intent, IntentState::Unknown);
@@ -242,7 +243,7 @@ impl Settling<'_> {
                     NextStep::Refresh { delay_ms, cause } => {
                         LeaseEnd::refresh(delay_ms, Some(cause), reason)
                     }
-                    NextStep::Park => LeaseEnd::Park(unknown_outcome()),
+                    NextStep::Park => LeaseEnd::park(unknown_outcome()),
                 }
             }
         };
@@ -263,7 +264,7 @@ impl Settling<'_> {
         if let Some(holder) = holder.filter(|holder| *holder != record_id) {
             self.taken.insert(salesforce_id.clone(), holder);
             self.set_state(intent, IntentState::Confirmed);
-            return LeaseEnd::Park(ParkReason {
+            return LeaseEnd::park(ParkReason {
                 code: "duplicate_key".to_owned(),
                 field: None,
                 message: format!(

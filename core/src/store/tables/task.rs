@@ -95,9 +95,10 @@ pub(crate) fn work_for(records: &str) -> AssertSqlSafe<String> {
     ))
 }
 
-/// Makes tasks due that wait for any of these keys: Salesforce ids or external ids of records that exist from now on,
-/// or whose rows have let go of others. May also wake another tenant's record; harmless. Their attempts are counted from zero: a lookup that was withheld is sent
-/// again, and a task woken without need is not closer to parking.
+/// Makes tasks due that wait for any of these keys, parked ones too: Salesforce ids or external ids of records that
+/// exist from now on, or whose rows have let go of others. May also wake another tenant's record; harmless. Their
+/// attempts are counted from zero: a lookup that was withheld is sent again, and a task woken without need is not
+/// closer to parking.
 pub(crate) async fn wake_waiting(tx: &mut Tx, names: &[String]) -> Result<(), StoreError> {
     if names.is_empty() {
         return Ok(());
@@ -105,19 +106,31 @@ pub(crate) async fn wake_waiting(tx: &mut Tx, names: &[String]) -> Result<(), St
     tx.run(
         "waking records that wait for others",
         sqlx::query(
-            "update syncline.sync_task as task
-            set due_at = syncline.clock(),
-                attempts = '{}',
-                awaits = null,
-                updated_at = syncline.clock()
-            from (
+            "with waiting as materialized (
                 select waiting.record_id
                 from syncline.sync_task as waiting
                 where waiting.awaits && $1
                 order by waiting.record_id
                 -- Skips tasks that another worker is leasing: they are being worked on.
                 for update skip locked
-            ) as waiting
+            ),
+            closed as (
+                update syncline.sync_dead_letter as letter
+                set closed_at = syncline.clock(),
+                    outcome = 'a record that it waited for has come'
+                from waiting
+                where letter.record_id = waiting.record_id
+                and letter.origin = 'task'
+                and letter.closed_at is null
+            )
+            update syncline.sync_task as task
+            set state = case when task.state = 'parked' then 'ready' else task.state end,
+                due_at = syncline.clock(),
+                attempts = '{}',
+                code = case when task.state = 'parked' then null else task.code end,
+                awaits = null,
+                updated_at = syncline.clock()
+            from waiting
             where task.record_id = waiting.record_id",
         )
         .bind(names),
@@ -432,7 +445,8 @@ fn ended<'a>(lease: &LeasedTask, end: &'a LeaseEnd) -> Ended<'a> {
             reason: Some(reason),
             ..blank
         },
-        LeaseEnd::Park(reason) => Ended {
+        LeaseEnd::Park { reason, awaits } => Ended {
+            awaits: (!awaits.is_empty()).then_some(awaits),
             park: true,
             code: Some(&reason.code),
             ..blank
@@ -448,7 +462,7 @@ fn dead_letter(
     let (_, end) = ends
         .iter()
         .find(|(lease, _)| lease.record_id.0 == row.record_id)?;
-    let LeaseEnd::Park(reason) = end else {
+    let LeaseEnd::Park { reason, .. } = end else {
         return None;
     };
     Some(NewDeadLetter {
