@@ -2,7 +2,8 @@
 
 -- One row per record that exists on at least one side. It has ids, states and reasons, never values.
 -- Records in Salesforce that do not match their object's filter are neither in sync nor pending.
--- A role sees the records of tables that it may read: a database may hold tables of several tenants.
+-- A role sees the records of tables that it may read and of which row security hides nothing from it: a database may
+-- hold tables of several tenants.
 create view syncline.record_status as
 select
     link.tenant,
@@ -73,6 +74,8 @@ and (
         select capture.tenant, capture.object
         from syncline.sync_capture as capture
         where has_table_privilege(capture.table_oid, 'select')
+        -- A role from which row security may hide rows sees none of their records either.
+        and not row_security_active(capture.table_oid)
     )
 );
 

@@ -14,7 +14,7 @@ use std::collections::BTreeSet;
 use std::path::Path;
 
 use anyhow::bail;
-use strsim::levenshtein;
+use syncline::config::similar;
 use syncline::host::instance::{Instance, WakeUpTarget};
 use syncline::model::ids::{ObjectName, TenantId};
 use syncline::store::{InstallOptions, PgStore};
@@ -65,15 +65,9 @@ impl Context {
         if let Some(object) = known.iter().find(|known| known.as_str() == name) {
             return Ok(object.clone());
         }
-        let likeness = |known: &&ObjectName| {
-            let (one, other) = (name.to_lowercase(), known.as_str().to_lowercase());
-            levenshtein(&one, &other)
-        };
-        match known.iter().min_by_key(likeness) {
-            Some(similar) if likeness(&similar) <= EDITS_MAX => {
-                bail!("no object {name} is mapped; did you mean {similar}?")
-            }
-            Some(_) | None => {
+        match similar(name, known.iter().map(ObjectName::as_str)) {
+            Some(similar) => bail!("no object {name} is mapped; did you mean {similar}?"),
+            None => {
                 let known: Vec<&str> = known.iter().map(ObjectName::as_str).collect();
                 bail!(
                     "no object {name} is mapped; these are: {}",
@@ -91,9 +85,6 @@ impl Context {
         }
     }
 }
-
-/// Most edits between a name that is not mapped and the one that is suggested.
-const EDITS_MAX: usize = 3;
 
 /// Executes a command.
 pub(crate) async fn execute(arguments: Arguments) -> anyhow::Result<Outcome> {

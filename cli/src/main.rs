@@ -3,6 +3,7 @@
 //! Parses the command line, calls the engine or the store, and prints the result. Decides nothing about
 //! a record.
 
+mod advice;
 mod arguments;
 mod commands;
 mod failure;

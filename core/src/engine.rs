@@ -284,7 +284,8 @@ impl SyncEngine {
     }
 
     /// Does a job and notes how it ended, so that `syncline status` reports a job that fails or does not run. A
-    /// note that cannot be written changes nothing: the job then looks older than it is.
+    /// note that cannot be written changes nothing: the job then looks older than it is. Nothing is written to a
+    /// database that is not the tenant's.
     async fn noted<T>(
         &self,
         tenant: &TenantId,
@@ -293,7 +294,8 @@ impl SyncEngine {
     ) -> Result<T, Error> {
         let done = Box::pin(job).await;
         let error = done.as_ref().err().map(|error| error_chain(error));
-        if let Some(known) = self.shared.tenants.get(tenant) {
+        let is_held = done.as_ref().is_err_and(Error::is_database_held);
+        if let Some(known) = self.shared.tenants.get(tenant).filter(|_| !is_held) {
             let noted = known.store.note_job(tenant, kind, error.as_deref()).await;
             if let Err(error) = noted {
                 tracing::warn!(tenant = %tenant, %error, "how a job ended cannot be noted now");

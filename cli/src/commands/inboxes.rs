@@ -1,11 +1,12 @@
 //! Lists and resolves conflicts; lists and replays dead letters.
 
 use anyhow::Context as _;
-use serde_json::json;
+use serde_json::{Value as Json, json};
 use syncline::model::SourceSystem;
 use syncline::model::ids::TenantId;
 use syncline::store::{ConflictFilter, DeadLetter, PgStore, Resolution, SyncConflict};
 
+use crate::advice::advice;
 use crate::arguments::{ConflictNumber, Conflicts, Deadletters, Listing, Winner};
 use crate::outcome::{Outcome, Status, moment, table, value};
 
@@ -156,8 +157,8 @@ async fn list_dead_letters(context: &Context, listing: &Listing) -> anyhow::Resu
                 .as_ref()
                 .map(ToString::to_string)
                 .unwrap_or_default(),
-            dead_letter.code.clone(),
-            dead_letter.message.clone(),
+            format!("{}: {}", dead_letter.code, dead_letter.message),
+            advice(&dead_letter.code).to_owned(),
             moment(&dead_letter.created_at),
         ]);
     }
@@ -165,7 +166,12 @@ async fn list_dead_letters(context: &Context, listing: &Listing) -> anyhow::Resu
         true => "no dead letters".to_owned(),
         false => shown.to_string(),
     };
-    Ok(Outcome::well(json!(found), text).with_failures(failures))
+    let json = found.iter().map(|dead_letter| {
+        let mut json = json!(dead_letter);
+        json["what_to_do"] = json!(advice(&dead_letter.code));
+        json
+    });
+    Ok(Outcome::well(Json::Array(json.collect()), text).with_failures(failures))
 }
 
 async fn replay(context: &Context, ids: Vec<i64>, all: bool) -> anyhow::Result<Outcome> {

@@ -114,7 +114,7 @@ async fn broken_tenant_does_not_hide_the_others() {
             ["conflicts", ..] => "no open conflicts",
             ["deadletters", ..] => "no dead letters",
             ["discarded"] => "no discarded values",
-            _ => "acme: ",
+            _ => "acme:",
         };
         assert!(printed.contains(answer), "{words:?}: {printed}");
     }

@@ -9,6 +9,7 @@ mod parse;
 mod read;
 mod rules;
 mod schema;
+mod similar;
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -20,6 +21,7 @@ use crate::model::ids::{ColumnName, FieldName, ObjectName, TableName, TenantId};
 
 pub use mistake::{ConfigError, Mistake};
 pub use schema::json_schema;
+pub use similar::similar;
 
 /// The whole of `syncline.toml`.
 #[derive(Debug, Clone, PartialEq, Serialize)]

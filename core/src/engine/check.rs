@@ -7,6 +7,7 @@ mod database;
 mod first_contact;
 mod mapping;
 mod org;
+mod similar;
 mod table;
 
 use std::collections::BTreeMap;
@@ -65,7 +66,11 @@ impl SyncEngine {
             .ok_or_else(|| Error::UnknownTenant(tenant.clone()))?;
         let identity = tenant.salesforce.identity().await?;
         tenant.store.require_usable_database().await?;
-        let mut findings = database::findings(tenant).await?;
+        let mut findings = control_plane_findings(tenant).await?;
+        // Without these privileges the state cannot be read.
+        if findings.is_empty() {
+            findings.extend(database::findings(tenant).await?);
+        }
         let mut tables: BTreeMap<ObjectName, TableFacts> = BTreeMap::new();
         for sync in &tenant.config.objects {
             let schema = match tenant.salesforce.describe(&sync.object).await {
@@ -131,6 +136,19 @@ impl SyncEngine {
             false => Err(Error::FirstContact { problems }),
         }
     }
+}
+
+/// Returns the privileges that our role lacks on the control plane. They concern every object.
+async fn control_plane_findings(tenant: &Tenant) -> Result<Vec<Finding>, Error> {
+    let missing = tenant.store.control_plane_grants().await?;
+    let findings = missing.into_iter().map(|missing| Finding {
+        level: Level::Error,
+        object: None,
+        field: None,
+        what: format!("our role lacks {} on {}", missing.privilege, missing.place),
+        fix: format!("run: {}", missing.grant),
+    });
+    Ok(findings.collect())
 }
 
 /// Returns where each lookup of the object takes its values from, as far as its parent is mapped.

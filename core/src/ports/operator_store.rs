@@ -21,6 +21,9 @@ pub trait OperatorStore: Send + Sync {
     /// Returns what is known of the connected database; `None` without a control plane.
     async fn database_state(&self, tenant: &TenantId) -> Result<Option<FoundDatabase>, StoreError>;
 
+    /// Returns the privileges that our role lacks on the control plane, or to create it.
+    async fn control_plane_grants(&self) -> Result<Vec<MissingGrant>, StoreError>;
+
     /// Reads the definition of a mapped table and counts its rows, for `syncline check`; needs no control plane.
     /// `parents` has the column that each mapped lookup takes its values from.
     async fn table_facts(
@@ -28,6 +31,17 @@ pub trait OperatorStore: Send + Sync {
         mapped: &MappedObject,
         parents: &[Parent],
     ) -> Result<TableFacts, StoreError>;
+}
+
+/// A privilege that our role lacks.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct MissingGrant {
+    /// Its name, such as `SELECT`.
+    pub privilege: String,
+    /// On what.
+    pub place: String,
+    /// The SQL that gives it.
+    pub grant: String,
 }
 
 /// Where the values of a lookup column come from.
@@ -70,8 +84,12 @@ pub struct TableFacts {
     pub was_installed: bool,
     /// Row security hides rows from our role; what lets it see them all.
     pub hidden_rows_fix: Option<String>,
-    /// SQL that gives our role the privileges that it lacks.
-    pub missing_grants: Vec<String>,
+    /// Privileges on it that our role lacks.
+    pub missing_grants: Vec<MissingGrant>,
+    /// The role that owns it, unless ours may act as it.
+    pub other_owner: Option<String>,
+    /// If it does not exist: names of tables that may have been meant.
+    pub other_tables: Vec<String>,
     /// Foreign keys of one column: the column, and the table and column that it references.
     pub foreign_keys: Vec<(ColumnName, TableName, ColumnName)>,
     /// Lookup columns with values, none of which is an external id of a parent.

@@ -70,11 +70,11 @@ fn privilege_fix(message: &str, user: &str) -> String {
 }
 
 /// Returns what a role needs that runs jobs and did not create the schema.
-pub(crate) fn control_plane_grants(role: &str) -> String {
+fn control_plane_grants(role: &str) -> String {
     format!(
-        "grant usage, create on schema syncline to {role}; grant all on all tables in schema syncline to {role}; \
-         grant all on all sequences in schema syncline to {role}; grant execute on all functions in schema syncline to \
-         {role}"
+        "grant usage on schema syncline to {role}; grant select, insert, update, delete on all tables in schema \
+         syncline to {role}; grant usage on all sequences in schema syncline to {role}; grant execute on all functions \
+         in schema syncline to {role}"
     )
 }
 
@@ -181,7 +181,7 @@ mod tests {
             assert!(fix.contains(expected), "{code}: {fix}");
         }
         let tables = fix("42501", "permission denied for table sync_task", &server()).unwrap();
-        assert!(tables.contains("grant all on all tables in schema syncline to \"Eng\""));
+        assert!(tables.contains("delete on all tables in schema syncline to \"Eng\""));
         let owner = fix("42501", "must be owner of table account", &server()).unwrap();
         assert!(owner.contains("the role that owns it"));
         assert_eq!(fix("23505", "duplicate key", &server()), None);

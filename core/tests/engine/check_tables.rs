@@ -132,18 +132,91 @@ async fn missing_privileges_are_named_as_grants() {
     ] {
         assert!(fixes.contains(&grant.as_str()), "{grant}: {fixes:#?}");
     }
-    let owns = format!(" to {role}");
-    let to_install = found.iter().find(|one| {
-        one.object
-            .as_ref()
-            .is_some_and(|object| object.as_str() == "Contact")
-            && one.what.contains("lacks a privilege")
-    });
-    let to_install = to_install.map(|one| one.fix.as_str()).unwrap_or_default();
+    let what = "our role lacks INSERT, UPDATE on public.account";
+    assert!(found.iter().any(|one| one.what == what), "{found:#?}");
+    let install = fix_of(&found, "triggers of public.contact are not installed");
     assert!(
-        to_install.ends_with(&owns),
-        "only an owner can install: {fixes:#?}"
+        install.contains("a role that may act as its owner, postgres"),
+        "only an owner can install: {install}"
     );
+    let superuser = |fix: &&str| fix.contains("grant postgres");
+    assert!(!fixes.iter().any(superuser), "{fixes:#?}");
+}
+
+#[tokio::test]
+async fn sequences_functions_and_control_plane_are_checked_too() {
+    let stage = Stage::open().await;
+    stage
+        .sql("alter table account add number serial; create table unrelated (id serial)")
+        .await;
+    let role = stage.role();
+    let store = Arc::new(stage.store_as(&role).await);
+    let engine = stage.worker(&role, store, Arc::clone(&stage.salesforce));
+    assert_eq!(engine.check(&stage.tenant).await.unwrap(), []);
+    stage
+        .sql(&format!(
+            "revoke usage, update on all sequences in schema public from {role};
+            revoke execute on function syncline.new_id() from {role};
+            revoke delete on syncline.sync_task from {role}"
+        ))
+        .await;
+    let found = engine.check(&stage.tenant).await.unwrap();
+    let fixes: Vec<&str> = found.iter().map(|one| one.fix.as_str()).collect();
+    assert_eq!(
+        fixes,
+        [
+            format!(
+                "run: grant select, insert, update, delete on all tables in schema syncline to {role}"
+            ),
+            format!("run: grant execute on all functions in schema syncline to {role}"),
+            format!("run: grant usage on sequence public.account_number_seq to {role}"),
+        ]
+    );
+}
+
+#[tokio::test]
+async fn database_that_cannot_be_migrated_is_reported() {
+    let stage = Stage::prepared(MAPPING).await;
+    let (role, database) = (stage.role(), stage.database_name().to_owned());
+    stage
+        .sql(&format!(
+            "create role {role} login; grant usage on schema public to {role};
+            grant all on all tables in schema public to {role}"
+        ))
+        .await;
+    let store = Arc::new(stage.store_of(&role));
+    let engine = stage.worker(&role, store, Arc::clone(&stage.salesforce));
+    let found = engine.check(&stage.tenant).await.unwrap();
+    let fix = fix_of(
+        &found,
+        &format!("our role lacks CREATE on database {database}"),
+    );
+    assert_eq!(
+        fix,
+        format!("run: grant create on database {database} to {role}")
+    );
+}
+
+#[tokio::test]
+async fn missing_column_is_the_only_finding_and_names_a_similar_one() {
+    let stage = Stage::open().await;
+    stage
+        .sql("alter table account rename column phone to phones")
+        .await;
+    let found = findings(&stage).await;
+    let fix = fix_of(&found, "column phone does not exist");
+    assert!(fix.starts_with("did you mean phones?"), "{fix}");
+    assert_eq!(found.len(), 1, "{found:#?}");
+
+    let mapping = MAPPING
+        .replace("= \"account\"", "= \"acount\"")
+        .replace("LastName ", "LastNme ");
+    let stage = Stage::prepared(&mapping).await;
+    let found = findings(&stage).await;
+    let fix = fix_of(&found, "the table public.acount does not exist");
+    assert!(fix.starts_with("did you mean public.account?"), "{fix}");
+    let fix = fix_of(&found, "LastNme does not exist in the org");
+    assert!(fix.starts_with("did you mean LastName?"), "{fix}");
 }
 
 #[tokio::test]

@@ -168,6 +168,11 @@ impl Stage {
         open(&self.database.url_as(role))
     }
 
+    /// Returns a store whose database role is this one.
+    pub(crate) fn store_of(&self, role: &str) -> PgStore {
+        open(&self.database.url_as(role))
+    }
+
     /// Returns the URL of the database, as the superuser.
     pub(crate) fn url_text(&self) -> &str {
         self.database.url()

@@ -127,6 +127,21 @@ async fn users_need_no_rights_on_our_schema() {
     let statuses = "select count(*) from syncline.record_status";
     assert_eq!(ask(&mut app, statuses).await, "1");
     world
+        .sql(
+            "alter table public.account enable row level security;
+            create policy mine on public.account using (external_id <> 'K')",
+        )
+        .await;
+    assert_eq!(
+        ask(&mut app, statuses).await,
+        "0",
+        "ids of hidden rows are hidden too"
+    );
+    world
+        .sql("alter table public.account disable row level security")
+        .await;
+    assert_eq!(ask(&mut app, statuses).await, "1");
+    world
         .sql(&format!("revoke all on public.account from {role}"))
         .await;
     assert_eq!(

@@ -1,7 +1,7 @@
 //! Compares a mapping with the object's describe and the columns of its table.
 
 use super::table::check_table;
-use super::{Finding, Findings};
+use super::{Finding, Findings, similar};
 use crate::config::{Direction, FieldSync, ObjectSync, Owner};
 use crate::model::column::ColumnKind;
 use crate::model::ids::{ColumnName, FieldName};
@@ -32,7 +32,11 @@ fn check_external_id(
         findings.error(
             Some(name),
             format!("the external id field {name} does not exist in the org"),
-            "create a text field marked \"External ID\" and \"Unique\", or correct the name",
+            &similar::fix(
+                "create a text field marked \"External ID\" and \"Unique\", or correct the name",
+                name.as_str(),
+                schema.fields.keys().map(FieldName::as_str),
+            ),
         );
         return;
     };
@@ -148,7 +152,11 @@ fn check_field(
         findings.error(
             Some(name),
             format!("{name} does not exist in the org or is hidden from our user"),
-            "correct the name, or grant read access to the field",
+            &similar::fix(
+                "correct the name, or grant read access to the field",
+                name.as_str(),
+                schema.fields.keys().map(FieldName::as_str),
+            ),
         );
         return;
     };
@@ -239,7 +247,11 @@ fn check_column(
         findings.error(
             Some(name),
             format!("column {column} does not exist"),
-            "add it, or correct its name in syncline.toml",
+            &similar::fix(
+                "add it, or correct its name in syncline.toml",
+                column.as_str(),
+                table.columns.keys().map(ColumnName::as_str),
+            ),
         );
         return;
     };

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::{Finding, Findings};
+use super::{Finding, Findings, similar};
 use crate::config::{FieldSync, ObjectSync};
 use crate::model::column::ColumnKind;
 use crate::model::ids::{ColumnName, FieldName, ObjectName};
@@ -16,7 +16,11 @@ pub(super) fn check_table(sync: &ObjectSync, table: &TableFacts, findings: &mut 
             findings.error(
                 None,
                 format!("the table {name} does not exist"),
-                "create it, or correct its name",
+                &similar::fix(
+                    "create it, or correct its name",
+                    &name,
+                    table.other_tables.iter().map(String::as_str),
+                ),
             );
             return;
         }
@@ -34,8 +38,8 @@ pub(super) fn check_table(sync: &ObjectSync, table: &TableFacts, findings: &mut 
     for grant in &table.missing_grants {
         findings.error(
             None,
-            format!("our role lacks a privilege on {name}"),
-            &format!("run: {grant}"),
+            format!("our role lacks {} on {}", grant.privilege, grant.place),
+            &format!("run: {}", grant.grant),
         );
     }
     if let Some(fix) = &table.hidden_rows_fix {
@@ -49,7 +53,13 @@ pub(super) fn check_table(sync: &ObjectSync, table: &TableFacts, findings: &mut 
         findings.warning(
             None,
             format!("the capture triggers of {name} are not installed"),
-            "run `syncline install`",
+            &match &table.other_owner {
+                None => "run `syncline install`".to_owned(),
+                Some(owner) => format!(
+                    "run `syncline install` with the URL of a role that may act as its owner, {owner}: only that \
+                     command needs it"
+                ),
+            },
         );
     }
     if let Some(column) = &sync.deletes.column {

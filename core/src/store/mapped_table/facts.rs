@@ -4,12 +4,12 @@ use serde::{Deserialize, Serialize};
 use sqlx::AssertSqlSafe;
 
 use crate::model::ids::{FieldName, TableName};
-use crate::ports::operator_store::{Parent, RelationKind, TableContent, TableFacts};
+use crate::ports::operator_store::{MissingGrant, Parent, RelationKind, TableContent, TableFacts};
 use crate::ports::{MappedObject, StoreError};
 use crate::store::mapped_table::columns::read_columns;
 use crate::store::mapped_table::lookups::{foreign_keys, strange_lookups};
-use crate::store::mapped_table::privileges::missing_grants;
-use crate::store::mapped_table::shape::{canonical_key, mapped_columns, read_shape_only};
+use crate::store::mapped_table::privileges::{missing_grants, other_owner};
+use crate::store::mapped_table::shape::{canonical_key, mapped_columns};
 use crate::store::mapped_table::triggers::capture_problems;
 use crate::store::quote;
 use crate::store::tables::capture::installed;
@@ -34,8 +34,13 @@ pub(crate) async fn table_facts(
     parents: &[Parent],
 ) -> Result<TableFacts, StoreError> {
     let columns = read_columns(tx, &mapped.sync.table).await?;
+    let hidden_rows = columns.first().and_then(|first| first.hidden_rows.as_ref());
     let mut facts = TableFacts {
         kind: relation_kind(tx, &mapped.sync.table).await?,
+        hidden_rows_fix: hidden_rows.map(|hidden| hidden.fix(&mapped.sync.table)),
+        external_id_unique: columns
+            .iter()
+            .any(|column| column.alone_unique && column.name == mapped.sync.external_id.column),
         columns: columns
             .into_iter()
             .map(|column| (column.name, column.facts))
@@ -43,23 +48,18 @@ pub(crate) async fn table_facts(
         ..TableFacts::default()
     };
     if facts.columns.is_empty() {
+        facts.other_tables = table_names(tx).await?;
         return Ok(facts);
     }
     facts.foreign_keys = foreign_keys(tx, mapped).await?;
     let whole = mapped_columns(&mapped.sync)
         .iter()
         .all(|column| facts.columns.contains_key(*column));
-    if whole {
-        let shape = read_shape_only(tx, mapped).await?;
-        facts.external_id_unique = shape.external_id_unique;
-        facts.hidden_rows_fix = shape
-            .hidden_rows
-            .map(|hidden| hidden.fix(&mapped.sync.table));
-        (facts.was_installed, facts.triggers_installed) = is_installed(tx, mapped).await?;
-    }
-    let missing = missing_grants(tx, mapped, facts.triggers_installed).await?;
+    (facts.was_installed, facts.triggers_installed) = is_installed(tx, mapped, whole).await?;
+    facts.other_owner = other_owner(tx, mapped).await?;
+    let missing = missing_grants(tx, mapped).await?;
     let may_read = !missing.iter().any(|grant| grant.to_read);
-    facts.missing_grants = missing.into_iter().map(|grant| grant.repair).collect();
+    facts.missing_grants = missing.into_iter().map(MissingGrant::from).collect();
     if facts.hidden_rows_fix.is_none() && may_read {
         read_rows(tx, mapped, parents, &mut facts).await?;
     }
@@ -172,19 +172,50 @@ async fn relation_kind(tx: &mut Tx, table: &TableName) -> Result<RelationKind, S
     })
 }
 
+/// Most tables whose names are compared with one that does not exist.
+const TABLES_MAX: i64 = 1_000;
+
+/// Returns the names of tables that may have been meant, as `schema.table`.
+async fn table_names(tx: &mut Tx) -> Result<Vec<String>, StoreError> {
+    tx.values(
+        "reading the names of tables",
+        sqlx::query_scalar(
+            "select namespace.nspname || '.' || class.relname
+            from pg_class as class
+            join pg_namespace as namespace on namespace.oid = class.relnamespace
+            where class.relkind in ('r', 'p')
+            and namespace.nspname not in ('pg_catalog', 'information_schema', 'pg_toast', 'syncline')
+            order by 1
+            limit $1",
+        )
+        .bind(TABLES_MAX),
+    )
+    .await
+}
+
 /// Returns whether capture was ever installed for the object, and whether it is now as it should be. Without a
-/// control plane it is not.
-async fn is_installed(tx: &mut Tx, mapped: &MappedObject) -> Result<(bool, bool), StoreError> {
-    let migrated: Vec<bool> = tx
+/// control plane, or rights to read it, it is not. Where a column is missing, triggers that were installed count as
+/// right: they cannot be compared, and the column is the problem.
+async fn is_installed(
+    tx: &mut Tx,
+    mapped: &MappedObject,
+    whole: bool,
+) -> Result<(bool, bool), StoreError> {
+    let readable: Vec<bool> = tx
         .values(
             "looking for the control plane",
-            sqlx::query_scalar("select to_regclass('syncline.sync_capture') is not null"),
+            sqlx::query_scalar(
+                "select coalesce(has_table_privilege(to_regclass('syncline.sync_capture'), 'select'), false)",
+            ),
         )
         .await?;
-    if migrated != [true] {
+    if readable != [true] {
         return Ok((false, false));
     }
     let before = installed(tx, mapped).await?;
+    if !whole {
+        return Ok((before.is_some(), before.is_some()));
+    }
     let problems = capture_problems(tx, std::slice::from_ref(mapped)).await?;
     Ok((before.is_some(), problems.is_empty()))
 }

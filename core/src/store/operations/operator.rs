@@ -4,10 +4,10 @@ use async_trait::async_trait;
 
 use crate::model::ids::TenantId;
 use crate::ports::database::FoundDatabase;
-use crate::ports::operator_store::{Parent, TableFacts};
+use crate::ports::operator_store::{MissingGrant, Parent, TableFacts};
 use crate::ports::{MappedObject, OperatorStore, StoreError};
 use crate::store::PgStore;
-use crate::store::mapped_table::facts;
+use crate::store::mapped_table::{facts, privileges};
 use crate::store::operations::usable_database::require_usable_database;
 use crate::store::tables::database::{database_state, has_control_plane};
 
@@ -28,6 +28,13 @@ impl OperatorStore for PgStore {
         };
         tx.rollback().await?;
         Ok(state)
+    }
+
+    async fn control_plane_grants(&self) -> Result<Vec<MissingGrant>, StoreError> {
+        let mut tx = self.begin().await?;
+        let missing = privileges::control_plane_grants(&mut tx).await?;
+        tx.rollback().await?;
+        Ok(missing.into_iter().map(MissingGrant::from).collect())
     }
 
     async fn table_facts(

@@ -28,7 +28,7 @@ pub struct DeadLetter {
     pub code: String,
     /// The field that caused it, if there is one.
     pub field: Option<FieldName>,
-    /// What to do about it. May quote values.
+    /// What was refused, and why. May quote values of mapped columns.
     pub message: String,
     /// The original change.
     pub payload: Option<serde_json::Value>,
