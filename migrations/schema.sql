@@ -18,6 +18,7 @@
 -- table sync_capture.partitions oid[] not null
 -- table sync_capture.rows_enqueued boolean not null default false
 -- table sync_capture.broken text
+-- table sync_capture.events_missing text
 -- table sync_capture.installed_at timestamp with time zone not null default syncline.clock()
 -- table sync_checkpoint.tenant text not null
 -- table sync_checkpoint.stream text not null

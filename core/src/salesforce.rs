@@ -6,6 +6,7 @@
 //! `pubsub` is the event stream with `avro`, `bitmap` and `event` to decode it, `relay` reads the same
 //! events where EventBridge brings them. Nothing here decides what to write; it reports what happened.
 
+mod advice;
 mod auth;
 mod avro;
 mod bitmap;
@@ -48,6 +49,7 @@ use crate::ports::salesforce::{
     WriteOutcome,
 };
 
+pub use self::advice::advice;
 pub use self::auth::{Login, MemoryTokenStore, Session, TokenStore, TokenStoreError};
 pub use self::classify::Fault;
 pub use self::relay::{RelayError, RelayedEvent};

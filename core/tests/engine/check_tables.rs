@@ -123,7 +123,7 @@ async fn missing_privileges_are_named_as_grants() {
             drop trigger syncline_capture_contact on contact"
         ))
         .await;
-    let found = engine.check(&stage.tenant).await.unwrap();
+    let found = stage.mismatches(&engine).await;
     let fixes: Vec<&str> = found.iter().map(|one| one.fix.as_str()).collect();
     for grant in [
         format!("run: grant select on public.account to {role}"),
@@ -152,7 +152,7 @@ async fn sequences_functions_and_control_plane_are_checked_too() {
     let role = stage.role();
     let store = Arc::new(stage.store_as(&role).await);
     let engine = stage.worker(&role, store, Arc::clone(&stage.salesforce));
-    assert_eq!(engine.check(&stage.tenant).await.unwrap(), []);
+    assert_eq!(stage.mismatches(&engine).await, []);
     stage
         .sql(&format!(
             "revoke usage, update on all sequences in schema public from {role};
@@ -160,7 +160,7 @@ async fn sequences_functions_and_control_plane_are_checked_too() {
             revoke delete on syncline.sync_task from {role}"
         ))
         .await;
-    let found = engine.check(&stage.tenant).await.unwrap();
+    let found = stage.mismatches(&engine).await;
     let fixes: Vec<&str> = found.iter().map(|one| one.fix.as_str()).collect();
     assert_eq!(
         fixes,
@@ -186,7 +186,7 @@ async fn database_that_cannot_be_migrated_is_reported() {
         .await;
     let store = Arc::new(stage.store_of(&role));
     let engine = stage.worker(&role, store, Arc::clone(&stage.salesforce));
-    let found = engine.check(&stage.tenant).await.unwrap();
+    let found = stage.mismatches(&engine).await;
     let fix = fix_of(
         &found,
         &format!("our role lacks CREATE on database {database}"),
