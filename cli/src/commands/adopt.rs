@@ -193,7 +193,7 @@ fn found_text(tenant: &TenantId, found: &Found, asked: Asked) -> String {
     text
 }
 
-/// Asks the person at the terminal. Fails if there is none, or if the answer is not yes.
+/// Asks for a yes at the terminal. Fails without a terminal, and on any other answer.
 fn confirm(shown: &str) -> anyhow::Result<()> {
     eprint!("{shown}");
     if !io::stdin().is_terminal() {

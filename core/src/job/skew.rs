@@ -8,8 +8,8 @@ use super::Job;
 use super::error::Error;
 
 impl Job<'_> {
-    /// Reads the tenant's switches, and fails if the connected database is not the tenant's. Their answer has the database's time, so this is also where the clocks of both
-    /// sides are compared.
+    /// Reads the tenant's switches. The answer has the database's time, so the clocks of both sides are compared here.
+    /// Fails if the connected database is not the tenant's.
     pub(crate) async fn control(&self) -> Result<Control, Error> {
         let asked_at = Instant::now();
         let control = self.store().control(self.id()).await?;

@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use crate::store::quote;
+
 /// Where and as whom we connect; empty where an error does not need it.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Server {
@@ -47,7 +49,7 @@ pub(crate) fn fix(code: &str, message: &str, server: &Server) -> Option<String> 
 
 /// Returns the grant that Postgres's message calls for. Other languages get the general advice.
 fn privilege_fix(message: &str, user: &str) -> String {
-    let role = quoted(user);
+    let role = quote::identifier(user);
     if message.starts_with("must be owner of") {
         return "run this command with the URL of the role that owns it: only `install` and `uninstall` need that"
             .to_owned();
@@ -57,10 +59,19 @@ fn privilege_fix(message: &str, user: &str) -> String {
         return format!("run `syncline check`: it names the privileges that {user} lacks");
     };
     match kind {
-        "database" => format!("run: grant create on database {} to {role}", quoted(name)),
+        "database" => format!(
+            "run: grant create on database {} to {role}",
+            quote::identifier(name)
+        ),
         "schema" if name == "syncline" => format!("run: {}", control_plane_grants(&role)),
-        "schema" => format!("run: grant usage on schema {} to {role}", quoted(name)),
-        "sequence" => format!("run: grant usage on sequence {} to {role}", quoted(name)),
+        "schema" => format!(
+            "run: grant usage on schema {} to {role}",
+            quote::identifier(name)
+        ),
+        "sequence" => format!(
+            "run: grant usage on sequence {} to {role}",
+            quote::identifier(name)
+        ),
         "table" | "view" if name.starts_with("sync_") || name == "record_status" => {
             format!("run: {}", control_plane_grants(&role))
         }
@@ -76,17 +87,6 @@ fn control_plane_grants(role: &str) -> String {
          syncline to {role}; grant usage on all sequences in schema syncline to {role}; grant execute on all functions \
          in schema syncline to {role}"
     )
-}
-
-/// Returns a name as SQL.
-fn quoted(name: &str) -> String {
-    let is_plain = |(at, letter): (usize, char)| {
-        letter.is_ascii_lowercase() || letter == '_' || (at > 0 && letter.is_ascii_digit())
-    };
-    match !name.is_empty() && name.chars().enumerate().all(is_plain) {
-        true => name.to_owned(),
-        false => format!("\"{}\"", name.replace('"', "\"\"")),
-    }
 }
 
 /// Fails unless the URL is one of Postgres.
@@ -148,17 +148,17 @@ mod tests {
             (
                 "42501",
                 "permission denied for database crm",
-                "run: grant create on database crm to \"Eng\"",
+                "run: grant create on database \"crm\" to \"Eng\"",
             ),
             (
                 "42501",
                 "permission denied for schema sales",
-                "run: grant usage on schema sales to \"Eng\"",
+                "run: grant usage on schema \"sales\" to \"Eng\"",
             ),
             (
                 "42501",
                 "permission denied for sequence a_id",
-                "run: grant usage on sequence a_id to \"Eng\"",
+                "run: grant usage on sequence \"a_id\" to \"Eng\"",
             ),
             (
                 "28P01",

@@ -136,18 +136,6 @@ pub enum OutboxOperation {
     Backfill,
 }
 
-impl OutboxOperation {
-    /// Returns the operation on one record.
-    pub fn as_change(self) -> ChangeOperation {
-        match self {
-            Self::Insert => ChangeOperation::Insert,
-            Self::Update => ChangeOperation::Update,
-            Self::Delete | Self::Truncate => ChangeOperation::Delete,
-            Self::Backfill => ChangeOperation::Snapshot,
-        }
-    }
-}
-
 /// An outbox row before validation: any application may have written it.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct OutboxRow<'a> {

@@ -198,7 +198,8 @@ pub(crate) async fn installed(
     .await
 }
 
-/// Returns by how much the clocks of the tenant's sides may differ, and the table that capture of the object was installed on.
+/// Returns by how much the clocks of the tenant's sides may differ, and the table that capture of the object was
+/// installed on.
 pub(crate) async fn skew_and_installed(
     tx: &mut Tx,
     mapped: &MappedObject,

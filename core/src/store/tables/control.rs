@@ -22,6 +22,17 @@ struct ControlRow {
     database: DatabaseColumns,
 }
 
+impl ControlRow {
+    /// Returns the stored skew of the clocks and its age, if it was measured.
+    fn clock_skew(&self) -> Option<(ClockSkew, i64)> {
+        let skew = ClockSkew {
+            skew_ms: self.clock_skew_ms?,
+            uncertainty_ms: self.clock_uncertainty_ms?,
+        };
+        Some((skew, self.clock_skew_age_ms?))
+    }
+}
+
 /// Reads the tenant's switches, and compares its database with the connected one.
 pub(crate) async fn read_control(
     tx: &mut Tx,
@@ -60,6 +71,7 @@ pub(crate) async fn read_control(
         .await?;
     let row = row.ok_or_else(|| corrupt("an aggregate without a row"))?;
     let stream_ages_ms = stream_ages(tx, tenant).await?;
+    let clock_skew = row.clock_skew();
     let org = row
         .organization_id
         .map(|id| SalesforceId::parse(&id).map(|id| (id, OrgEpoch(row.org_epoch))))
@@ -71,22 +83,9 @@ pub(crate) async fn read_control(
         .map(|object| ObjectName::parse(object))
         .collect::<Result<_, _>>()
         .map_err(corrupt)?;
-    let clock_skew = match (
-        row.clock_skew_ms,
-        row.clock_uncertainty_ms,
-        row.clock_skew_age_ms,
-    ) {
-        (Some(skew_ms), Some(uncertainty_ms), Some(age_ms)) => {
-            let skew = ClockSkew {
-                skew_ms,
-                uncertainty_ms,
-            };
-            Some((skew, age_ms))
-        }
-        (_, _, _) => None,
-    };
     Ok(Control {
         fence_age_ms: row.database.fence_age_ms(),
+        clock_skew,
         database: row.database.state(),
         paused: row.paused,
         org,
@@ -94,7 +93,6 @@ pub(crate) async fn read_control(
         stream_ages_ms,
         outage: None,
         database_ms: Some(row.database_ms),
-        clock_skew,
     })
 }
 
