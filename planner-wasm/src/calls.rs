@@ -53,9 +53,11 @@ pub fn check_config(toml: &str) -> Result<String, Problem> {
 pub fn plan_record(input: &str) -> Result<String, Problem> {
     let (facts, object) = input::record(input)?;
     let mapping = Mapping::new(object);
-    let plan = facts.clone().plan(&mapping);
+    let plan = syncline_planner::plan_record(&mapping, &facts.clone().placed(&mapping));
+    let lane = batch::lane_alone(&plan, &mapping);
+    let plan = plan.named(&mapping);
     Ok(text(&RecordAnswer {
-        lane: batch::lane_alone(&plan, mapping.rules()),
+        lane,
         why: explanation(&facts, &plan),
         unmapped: unmapped(&facts, &mapping),
         plan,

@@ -38,7 +38,7 @@ pub enum ApplyLane {
     Noop,
     /// A person must decide first.
     Conflict,
-    /// Single calls for urgent or contested rows, sObject Collections for all others.
+    /// Single calls and sObject Collections.
     Rest,
     /// Composite graph: records that depend on each other.
     CompositeGraph,

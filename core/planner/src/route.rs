@@ -3,9 +3,10 @@
 use serde::{Deserialize, Serialize};
 
 use crate::config::LaneThresholds;
+use crate::mapping::Mapping;
 use crate::model::SourceSystem;
-
-use super::record::RecordPlan;
+use crate::policy::freshness::may_overwrite;
+use crate::record::RecordPlan;
 
 /// Where one record goes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -35,8 +36,11 @@ pub enum Lane {
 pub struct Routable {
     /// Where it goes if nothing is written to Salesforce; none if something is.
     pub at_rest: Option<Lane>,
-    /// It replaces a value that someone else put into Salesforce.
-    pub contested: bool,
+    /// It replaces an edit in Salesforce that a rule discarded.
+    pub discards_edit: bool,
+    /// It could replace an edit that was not seen and that would win, or that a person must decide about: it is
+    /// only made if the record has not changed since.
+    pub may_overwrite: bool,
     /// A user waits for it.
     pub urgent: bool,
     /// It depends on records of the same round, or they on it.
@@ -45,7 +49,7 @@ pub struct Routable {
 
 impl Routable {
     /// Returns a plan of which nothing is known beside it.
-    pub fn of<F: Ord>(plan: &RecordPlan<F>) -> Self {
+    pub fn of(plan: &RecordPlan, mapping: &Mapping) -> Self {
         let at_rest = match (plan.conflicts.is_empty(), plan.to_postgres.is_none()) {
             (false, _) => Lane::Conflict,
             (true, true) => Lane::Noop,
@@ -53,10 +57,11 @@ impl Routable {
         };
         Self {
             at_rest: plan.to_salesforce.is_none().then_some(at_rest),
-            contested: plan
+            discards_edit: plan
                 .discarded
                 .iter()
                 .any(|discarded| discarded.side == SourceSystem::Salesforce),
+            may_overwrite: may_overwrite(mapping, plan),
             urgent: false,
             has_dependencies: false,
         }
@@ -88,9 +93,9 @@ pub const COLLECTION_RECORDS_MAX: usize = 200;
 
 /// Chooses a lane for each plan, in order. A record's plan never depends on other records; its lane does.
 ///
-/// Records that depend on each other go by graph. If enough others remain for Bulk, they go by Bulk. Else
-/// urgent and contested ones go by single calls, as many as thresholds and calls allow, and all others by
-/// collections. A write is contested if it replaces a value that a user wrote.
+/// Records that depend on each other go by graph. Urgent ones and those that discard an edit go by single calls, as
+/// many as thresholds and calls allow; all others by collections, or by Bulk if there are enough of them. One that
+/// alone may overwrite an edit goes by a single call if one is left: it has a condition, while several share a read.
 pub fn route(plans: &[Routable], thresholds: LaneThresholds, budget: LaneBudget) -> Vec<Lane> {
     let choices: Vec<Lane> = plans
         .iter()
@@ -113,7 +118,7 @@ pub fn route(plans: &[Routable], thresholds: LaneThresholds, budget: LaneBudget)
                 .saturating_sub(collection_calls)
                 .min(thresholds.rest_max_batch_size)
         });
-    choices
+    let mut lanes: Vec<Lane> = choices
         .into_iter()
         .map(|lane| match lane {
             Lane::Single => match singles.checked_sub(1) {
@@ -132,13 +137,28 @@ pub fn route(plans: &[Routable], thresholds: LaneThresholds, budget: LaneBudget)
             | Lane::CompositeGraph
             | Lane::Bulk => lane,
         })
-        .collect()
+        .collect();
+    if singles > 0
+        && let Some(alone) = alone_in_need_of_a_condition(plans, &lanes)
+    {
+        lanes[alone] = Lane::Single;
+    }
+    lanes
+}
+
+/// Returns the place of the write that may overwrite an edit, if only one of those that share calls may.
+fn alone_in_need_of_a_condition(plans: &[Routable], lanes: &[Lane]) -> Option<usize> {
+    let shares_calls = |lane: Lane| matches!(lane, Lane::Collections | Lane::Bulk);
+    let places = plans.iter().zip(lanes).enumerate();
+    let mut guarded = places.filter(|(_, (plan, lane))| plan.may_overwrite && shares_calls(**lane));
+    let (alone, _) = guarded.next()?;
+    guarded.next().is_none().then_some(alone)
 }
 
 /// Returns the route of the write without the others, if there is a write.
 fn first_choice(plan: &Routable, budget: LaneBudget) -> Lane {
     let by_graph = plan.has_dependencies && budget.graph;
-    match (plan.at_rest, by_graph, plan.urgent || plan.contested) {
+    match (plan.at_rest, by_graph, plan.urgent || plan.discards_edit) {
         (Some(at_rest), _, _) => at_rest,
         (None, true, _) => Lane::CompositeGraph,
         (None, false, true) => Lane::Single,

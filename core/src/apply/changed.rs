@@ -34,7 +34,7 @@ impl LastModified {
         let is_recent = |at_ms: i64| now_ms.saturating_sub(at_ms) <= READ_AGE_MS_MAX;
         let was_just_read = is_recent(batch.refreshed_at_ms);
         let guarded = |intended: &&IntendedWrite| {
-            intended.may_run_over && !(was_just_read && intended.lease.needs_refresh)
+            intended.routable.may_overwrite && !(was_just_read && intended.lease.needs_refresh)
         };
         let next: Vec<&IntendedWrite> = left[..count].iter().filter(guarded).collect();
         if next.is_empty() {

@@ -175,12 +175,12 @@ mod tests {
             awaits: Vec::new(),
             routable: Routable {
                 at_rest: None,
-                contested: false,
+                discards_edit: false,
+                may_overwrite: false,
                 urgent: false,
                 has_dependencies: false,
             },
             seen_ms: None,
-            may_run_over: false,
         }
     }
 

@@ -58,10 +58,7 @@ pub(super) async fn perform(
     intended: Vec<IntendedWrite>,
     report: &mut ApplyReport,
 ) -> Result<(), Error> {
-    let (single, collections) = by_lane(batch, intended);
-    report.single += single.len();
-    report.collections += collections.len();
-    for (lane, intended) in [(Lane::Single, single), (Lane::Collections, collections)] {
+    for (lane, intended) in by_lane(batch, intended) {
         let mut modified = LastModified::default();
         let mut left = intended.as_slice();
         while !left.is_empty() {
@@ -74,12 +71,8 @@ pub(super) async fn perform(
     Ok(())
 }
 
-/// Splits the writes by lane. A record that was refused before is sent in a single call, so that it cannot
-/// delay others; so is one that alone may run an edit over, because a single call has a condition.
-fn by_lane(
-    batch: &Batch<'_>,
-    intended: Vec<IntendedWrite>,
-) -> (Vec<IntendedWrite>, Vec<IntendedWrite>) {
+/// Splits the writes by lane. A record that was refused before is urgent, so that it cannot delay others.
+fn by_lane(batch: &Batch<'_>, intended: Vec<IntendedWrite>) -> BTreeMap<Lane, Vec<IntendedWrite>> {
     let routables: Vec<Routable> = intended
         .iter()
         .map(|intended| Routable {
@@ -88,22 +81,11 @@ fn by_lane(
         })
         .collect();
     let lanes = route(&routables, batch.mapped.sync.lanes, LaneBudget::REST);
-    let is_guarded =
-        |intended: &IntendedWrite, lane: Lane| lane != Lane::Single && intended.may_run_over;
-    let guarded = intended.iter().zip(&lanes);
-    let is_alone = guarded
-        .filter(|(one, lane)| is_guarded(one, **lane))
-        .count()
-        == 1;
-    let (mut single, mut collections) = (Vec::new(), Vec::new());
+    let mut by_lane: BTreeMap<Lane, Vec<IntendedWrite>> = BTreeMap::new();
     for (intended, lane) in intended.into_iter().zip(lanes) {
-        if lane == Lane::Single || (is_alone && is_guarded(&intended, lane)) {
-            single.push(intended);
-        } else {
-            collections.push(intended);
-        }
+        by_lane.entry(lane).or_default().push(intended);
     }
-    (single, collections)
+    by_lane
 }
 
 /// Sends one chunk of the writes that are left. Once the lease has expired or the org cannot be used, nothing is
@@ -162,6 +144,7 @@ async fn send(
         writes.len(),
         "every write has exactly one outcome"
     );
+    count_sent(lane, &outcomes, report);
     note_availability(job, &outcomes, report).await;
     let mut sent = outcomes.into_iter();
     let outcomes = chunk.iter().map(|intended| match is_changed(intended) {
@@ -171,6 +154,17 @@ async fn send(
             .expect("every write that was sent has an outcome"),
     });
     outcomes.collect()
+}
+
+fn count_sent(lane: Lane, outcomes: &[WriteOutcome], report: &mut ApplyReport) {
+    let sent = outcomes
+        .iter()
+        .filter(|outcome| !matches!(outcome, WriteOutcome::NotSent(_)))
+        .count();
+    match lane == Lane::Single {
+        true => report.single += sent,
+        false => report.collections += sent,
+    }
 }
 
 /// Records that the org cannot be used if an outcome shows it, or that it can if all were answered.
@@ -331,7 +325,7 @@ fn count(outcome: &SettledOutcome, report: &mut ApplyReport) {
 /// When polling, every such write has one, because an edit that is overwritten is never seen.
 fn unmodified_since(job: &Job<'_>, intended: &IntendedWrite, lane: Lane) -> Option<i64> {
     let polls = job.tenant.config.capture == CaptureMode::Poll;
-    let is_guarded = lane == Lane::Single && (polls || intended.may_run_over);
+    let is_guarded = lane == Lane::Single && (polls || intended.routable.may_overwrite);
     intended.seen_ms.filter(|_| is_guarded)
 }
 

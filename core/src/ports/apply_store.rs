@@ -214,9 +214,6 @@ pub struct IntendedWrite {
     pub routable: Routable,
     /// When the record last changed in Salesforce, as far as it was seen.
     pub seen_ms: Option<i64>,
-    /// It could replace an edit that was not seen and that would win, or that a person must decide about: it is
-    /// only made if the record has not changed since.
-    pub may_run_over: bool,
 }
 
 /// The result of a remote write.

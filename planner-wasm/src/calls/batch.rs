@@ -12,7 +12,7 @@ use syncline_planner::model::ids::FieldName;
 use syncline_planner::record::SideWrite;
 use syncline_planner::route::{COLLECTION_RECORDS_MAX, Lane, LaneBudget, Routable, route};
 use syncline_planner::rule::Rule;
-use syncline_planner::{Mapping, RecordPlan};
+use syncline_planner::{Mapping, RecordPlan, plan_record};
 
 use super::answers::{BatchRow, BatchSummary, LaneLoad, PlannedRow, WriteKind};
 use super::{Problem, input};
@@ -121,7 +121,13 @@ impl Batch {
     fn planned(&self, line: &str) -> Result<(PlannedRow, Kept), Problem> {
         let record = input::row(line)?;
         let external_id = record.facts.external_id.clone();
-        let plan = record.facts.plan(&self.mapping);
+        let plan = plan_record(&self.mapping, &record.facts.placed(&self.mapping));
+        let routable = Routable {
+            urgent: record.urgent,
+            has_dependencies: record.has_dependencies,
+            ..Routable::of(&plan, &self.mapping)
+        };
+        let plan = plan.named(&self.mapping);
         let row = PlannedRow {
             rule: plan.explanation.record,
             to_postgres: WriteKind::of(&plan.to_postgres),
@@ -136,11 +142,7 @@ impl Batch {
             external_id,
         };
         let kept = Kept {
-            routable: Routable {
-                urgent: record.urgent,
-                has_dependencies: record.has_dependencies,
-                ..Routable::of(&plan)
-            },
+            routable,
             rule: row.rule,
             conflicting: !plan.conflicts.is_empty(),
             to_postgres: row.to_postgres,
@@ -178,13 +180,17 @@ impl Batch {
 }
 
 /// Returns the lane of a record that is sent alone and may use every lane.
-pub(super) fn lane_alone(plan: &RecordPlan<FieldName>, object: &ObjectSync) -> Lane {
+pub(super) fn lane_alone(plan: &RecordPlan, mapping: &Mapping) -> Lane {
     let budget = LaneBudget {
         calls_max: None,
         graph: true,
         bulk: true,
     };
-    let lanes = route(&[Routable::of(plan)], object.lanes, budget);
+    let lanes = route(
+        &[Routable::of(plan, mapping)],
+        mapping.rules().lanes,
+        budget,
+    );
     lanes.first().copied().unwrap_or(Lane::Refused)
 }
 

@@ -20,7 +20,11 @@ const WORDS: Readonly<Record<Lane, LaneWords>> = {
 
 /** Returns the lane of a record that is sent alone. */
 export function laneOf({ lane, discarded }: RecordAnswer): LaneWords {
-  if (lane === "collections" && discarded.some(({ side }) => side === "salesforce")) {
+  const discardsEdit = discarded.some(({ side }) => side === "salesforce");
+  if (lane === "single" && !discardsEdit) {
+    return { ...WORDS.single, reason: "It could replace an edit in Salesforce that is not known yet, so it goes alone: Salesforce refuses it if the record has changed." };
+  }
+  if (lane === "collections" && discardsEdit) {
     return { ...WORDS.collections, reason: "The configuration allows no single calls, so it is sent with up to 199 other records." };
   }
   return WORDS[lane];

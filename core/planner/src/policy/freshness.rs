@@ -36,7 +36,7 @@ pub fn must_be_read(
         Freshness::JustRead => false,
         Freshness::Streamed => deletes(plan) || has_value_for_unseen(plan, facts),
         Freshness::Behind => {
-            deletes(plan) || has_value_for_unseen(plan, facts) || may_run_over(mapping, plan)
+            deletes(plan) || has_value_for_unseen(plan, facts) || may_overwrite(mapping, plan)
         }
     }
 }
@@ -48,7 +48,7 @@ fn deletes(plan: &RecordPlan) -> bool {
 
 /// Returns whether the update could replace an edit that would win or must be decided. Fields that Postgres owns,
 /// or that it wins anyway, are written whatever Salesforce has.
-pub fn may_run_over(mapping: &Mapping, plan: &RecordPlan) -> bool {
+pub fn may_overwrite(mapping: &Mapping, plan: &RecordPlan) -> bool {
     let SideWrite::Update(values) = &plan.to_salesforce else {
         return false;
     };

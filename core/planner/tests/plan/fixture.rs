@@ -26,7 +26,8 @@ use syncline_planner::model::link::{
 };
 use syncline_planner::model::observation::Version;
 use syncline_planner::model::value::{Payload, Value};
-use syncline_planner::record::{RecordPlan, SideWrite};
+use syncline_planner::record::{RecordPlan, SideWrite, plan_record};
+use syncline_planner::route::Routable;
 use syncline_planner::{Mapping, ObjectSync, RecordFacts, SideState, SourceSystem};
 
 /// What is known of a record, its fields by name.
@@ -140,6 +141,13 @@ impl World {
     }
 
     /// Plans the fixture; what is kept of it as facts, and read again, must give the same plan.
+    /// Its plan as its lane sees it.
+    pub(crate) fn routable(&self) -> Routable {
+        let mapping = Mapping::new(self.policy.clone());
+        let plan = plan_record(&mapping, &self.facts().placed(&mapping));
+        Routable::of(&plan, &mapping)
+    }
+
     pub(crate) fn plan(&self) -> NamedPlan {
         let mapping = Mapping::new(self.policy.clone());
         let facts = self.facts();

@@ -10,18 +10,19 @@ use syncline_planner::route::{Lane, LaneBudget, Routable};
 use crate::fixture::World;
 
 fn plan(fixture: &str) -> Routable {
-    Routable::of(&World::read(fixture).plan())
+    World::read(fixture).routable()
 }
 
 fn edit() -> Routable {
     plan(
-        "base Phone=1
+        "rules policy=postgres_wins
+          base Phone=1
           pg   Phone=2
           sf   Phone=1",
     )
 }
 
-fn contested() -> Routable {
+fn discarding() -> Routable {
     plan(
         "rules policy=postgres_wins
           base Phone=1
@@ -63,13 +64,13 @@ fn what_writes_nothing_to_salesforce_takes_no_lane() {
 }
 
 #[test]
-fn urgent_and_contested_rows_go_alone_within_limits() {
-    let (edit, contested) = (edit(), contested());
+fn urgent_and_discarding_rows_go_alone_within_limits() {
+    let (edit, discarding) = (edit(), discarding());
     let urgent = Routable {
         urgent: true,
         ..edit
     };
-    let plans = [edit, contested, urgent, urgent];
+    let plans = [edit, discarding, urgent, urgent];
     assert_eq!(
         routes(&plans, LaneBudget::REST),
         [Collections, Single, Single, Collections]
@@ -86,11 +87,36 @@ fn urgent_and_contested_rows_go_alone_within_limits() {
 
 #[test]
 fn many_plain_rows_go_by_bulk_where_it_is_available() {
-    let (edit, contested) = (edit(), contested());
-    let plans = [edit, edit, edit, contested];
+    let (edit, discarding) = (edit(), discarding());
+    let plans = [edit, edit, edit, discarding];
     assert_eq!(routes(&plans, ALL), [Bulk, Bulk, Bulk, Single]);
     assert_eq!(routes(&plans[1..], ALL), [Collections, Collections, Single]);
     assert_eq!(routes(&plans, LaneBudget::REST)[0], Collections);
+}
+
+#[test]
+fn lone_write_that_may_overwrite_goes_single_within_limits() {
+    let edit = edit();
+    let guarded = plan(
+        "base Phone=1
+          pg   Phone=2
+          sf   Phone=1",
+    );
+    assert_eq!(routes(&[guarded], ALL), [Single]);
+    assert_eq!(
+        routes(&[edit, guarded, edit, edit], ALL),
+        [Bulk, Single, Bulk, Bulk]
+    );
+    let spent = LaneBudget {
+        calls_max: Some(1),
+        ..LaneBudget::REST
+    };
+    assert_eq!(routes(&[edit, guarded], spent), [Collections, Collections]);
+    assert_eq!(
+        routes(&[guarded, guarded], LaneBudget::REST),
+        [Collections, Collections],
+        "one read serves both"
+    );
 }
 
 #[test]

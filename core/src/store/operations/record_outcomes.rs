@@ -13,7 +13,6 @@ use crate::model::link::Presence;
 use crate::model::value::Payload;
 use crate::planner::facts::{BySide, RecordFacts};
 use crate::planner::observation::base_after_delete;
-use crate::planner::policy::freshness::may_run_over;
 use crate::planner::policy::{Cause, Tries, wait_ms};
 use crate::planner::record::{Agreement, Confirmation, RecordPlan};
 use crate::planner::route::Routable;
@@ -137,9 +136,8 @@ impl BatchWrites {
                     salesforce_id: known.link.salesforce_id.clone(),
                     withheld: planned.withheld.clone(),
                     awaits: planned.awaits.clone(),
-                    routable: Routable::of(&planned.plan),
+                    routable: Routable::of(&planned.plan, &planned.rules.mapping),
                     seen_ms: planned.facts.changed_at_ms.salesforce,
-                    may_run_over: may_run_over(&planned.rules.mapping, &planned.plan),
                 });
             }
             (None, Some(end)) if !altered => self.end(record.lease.clone(), end),
