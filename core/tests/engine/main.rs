@@ -33,6 +33,7 @@ mod local_org;
 mod lookups;
 mod mapping;
 mod mass_edits;
+mod names;
 mod new_fields;
 mod one_side;
 mod other_table;
