@@ -48,7 +48,7 @@ pub(crate) struct Common {
     /// Only this tenant of the configuration; all of them unless given.
     #[arg(long, global = true, value_name = "NAME")]
     pub(crate) tenant: Option<String>,
-    /// Print JSON instead of text.
+    /// Print JSON instead of text: a list with one element per tenant.
     #[arg(long, global = true)]
     pub(crate) json: bool,
 }
@@ -95,7 +95,11 @@ pub(crate) enum Command {
     },
     /// Run capture, apply, sweep and comparisons in this process, until Ctrl-C.
     ///
-    /// What changed lately is compared every 15 minutes, everything once a day. For use without AWS. Several may run at once: leases share the work between them.
+    /// What changed lately is compared every 15 minutes, everything once a day. For use without AWS. Several may run at
+    /// once: leases share the work between them.
+    ///
+    /// A changed configuration is used within ten seconds. If it has a mistake, that is logged once, and the one before
+    /// stays in use.
     #[command(after_help = "Examples:\n  syncline run\n  RUST_LOG=syncline=debug syncline run")]
     Run,
     /// Compare every record of both sides, completely, and report what differs and why.
@@ -119,8 +123,10 @@ pub(crate) enum Command {
     },
     /// Show what is in sync, pending, in conflict and parked.
     ///
-    /// Exit status 1 if a person must mend something: capture was never installed or is broken, a capture of either
-    /// side or the sweep has not ended well for five minutes, comparisons fail, or the org cannot be used.
+    /// Exit status 1 if records are not synchronised at all: capture was never installed or is broken, a capture of
+    /// either side or the sweep has not ended well for five minutes, records are due and no apply runs, comparisons fail
+    /// or do not run, or the org, the database or a field cannot be used. Open conflicts and parked records are counted,
+    /// and do not change the exit status; `syncline compare` returns 1 for them.
     #[command(
         after_help = "Examples:\n  syncline status\n  syncline status --json --stale-minutes 40"
     )]

@@ -13,7 +13,7 @@ use syncline::model::ids::TenantId;
 use syncline::ports::salesforce::{Disposition, SalesforceError};
 use syncline::ports::{StoreError, WakeUpError};
 
-use crate::outcome::{self, TenantFailure};
+use crate::outcome::{self, TenantFailure, warn};
 
 /// Prints an error with its causes and its fix, and returns the exit status.
 pub(crate) fn print(error: &anyhow::Error, as_json: bool) -> ExitCode {
@@ -26,11 +26,11 @@ pub(crate) fn print(error: &anyhow::Error, as_json: bool) -> ExitCode {
     let problem = format!("{error:#}");
     let fix = fix(error);
     if as_json {
-        outcome::print(&format!("{:#}", json!({"error": problem, "fix": fix})));
+        outcome::print(&format!("{:#}", json!([{"error": problem, "fix": fix}])));
     }
-    eprintln!("error: {problem}");
+    warn(&format!("error: {problem}"));
     if let Some(fix) = fix {
-        eprintln!("  fix: {fix}");
+        warn(&format!("  fix: {fix}"));
     }
     ExitCode::FAILURE
 }
@@ -47,15 +47,15 @@ pub(crate) fn of_tenant(tenant: &TenantId, error: &anyhow::Error) -> TenantFailu
 /// Prints every mistake of a configuration with its line and its fix.
 fn print_mistakes(error: &anyhow::Error, config: &ConfigError, as_json: bool) -> ExitCode {
     if as_json {
-        let printed = json!({"error": error.to_string(), "mistakes": config.mistakes});
+        let printed = json!([{"error": error.to_string(), "mistakes": config.mistakes}]);
         outcome::print(&format!("{printed:#}"));
     }
-    eprintln!("error: {error}");
+    warn(&format!("error: {error}"));
     for mistake in &config.mistakes {
-        eprintln!(
+        warn(&format!(
             "  line {}: {}: {}\n    fix: {}",
             mistake.line, mistake.path, mistake.problem, mistake.fix
-        );
+        ));
     }
     ExitCode::FAILURE
 }

@@ -1,11 +1,13 @@
 //! The outcome of a command, printed for people or as JSON for programs.
 
+use std::fmt;
 use std::io::{self, ErrorKind, Write as _};
 use std::process::ExitCode;
 
 use chrono::{DateTime, SecondsFormat, Utc};
 use comfy_table::presets::UTF8_HORIZONTAL_ONLY;
-use comfy_table::{ContentArrangement, Table};
+use comfy_table::{ColumnConstraint, ContentArrangement, Row, Table};
+use console::Term;
 use serde::Serialize;
 use serde_json::{Value as Json, json};
 use syncline::model::ids::TenantId;
@@ -13,8 +15,10 @@ use syncline::model::value::Value;
 
 /// The outcome of a command.
 pub(crate) struct Outcome {
-    /// The output for programs.
-    pub(crate) json: Json,
+    /// The output for programs: one element a tenant, an object with the member `tenant`.
+    pub(crate) json: Vec<Json>,
+    /// The output for programs of a command about one record, which prints that record instead of a list.
+    pub(crate) document: Option<Json>,
     /// The output for people.
     pub(crate) text: String,
     /// Whether a person must act.
@@ -43,40 +47,35 @@ pub(crate) enum Status {
 }
 
 impl Outcome {
-    pub(crate) fn well(json: Json, text: String) -> Self {
+    pub(crate) fn well(json: Vec<Json>, text: String) -> Self {
         Self {
             json,
+            document: None,
             text,
             status: Status::Well,
             failures: Vec::new(),
         }
     }
 
-    /// Adds the tenants without an answer: to a JSON list as further elements, to a JSON object by their names.
+    /// Adds the tenants without an answer, as further elements of the list.
     pub(crate) fn with_failures(mut self, failures: Vec<TenantFailure>) -> Self {
-        for failure in &failures {
-            match &mut self.json {
-                Json::Array(answers) => answers.push(json!(failure)),
-                Json::Object(answers) => {
-                    answers.insert(failure.tenant.to_string(), json!(failure));
-                }
-                Json::Null | Json::Bool(_) | Json::Number(_) | Json::String(_) => {}
-            }
-        }
+        self.json
+            .extend(failures.iter().map(|failure| json!(failure)));
         self.failures = failures;
         self
     }
 
     /// Prints it and returns the exit status.
-    pub(crate) fn print(&self, as_json: bool) -> ExitCode {
-        let printed = match as_json {
-            true => print(&format!("{:#}", self.json)),
-            false => print(self.text.trim_end()),
+    pub(crate) fn print(self, as_json: bool) -> ExitCode {
+        let printed = match (as_json, self.document) {
+            (true, Some(document)) => print(&format!("{document:#}")),
+            (true, None) => print(&format!("{:#}", Json::Array(self.json))),
+            (false, _) => print(self.text.trim_end()),
         };
         for TenantFailure { tenant, error, fix } in &self.failures {
-            eprintln!("error: {tenant}: {error}");
+            warn(&format!("error: {tenant}: {error}"));
             if let Some(fix) = fix {
-                eprintln!("  fix: {fix}");
+                warn(&format!("  fix: {fix}"));
             }
         }
         match (self.status, printed && self.failures.is_empty()) {
@@ -93,21 +92,64 @@ pub(crate) fn print(text: &str) -> bool {
     let written = writeln!(output, "{text}").and_then(|()| output.flush());
     match written {
         Err(error) if error.kind() != ErrorKind::BrokenPipe => {
-            eprintln!("error: the output cannot be written: {error}");
+            warn(&format!("error: the output cannot be written: {error}"));
             false
         }
         Ok(()) | Err(_) => true,
     }
 }
 
-/// Returns a table with these headings, as wide as the terminal allows.
-pub(crate) fn table<const COLUMNS: usize>(headings: [&str; COLUMNS]) -> Table {
+/// Prints a line to standard error. One that cannot be written is dropped, while `eprintln!` would panic.
+pub(crate) fn warn(line: &str) {
+    let _ = writeln!(io::stderr().lock(), "{line}");
+}
+
+/// Returns a table with these headings.
+pub(crate) fn table<const COLUMNS: usize>(headings: [&str; COLUMNS]) -> Grid {
     let mut table = Table::new();
-    table
-        .load_preset(UTF8_HORIZONTAL_ONLY)
-        .set_content_arrangement(ContentArrangement::Dynamic)
-        .set_header(headings);
-    table
+    table.load_preset(UTF8_HORIZONTAL_ONLY).set_header(headings);
+    Grid(table)
+}
+
+/// A table that is printed as wide as the terminal, without columns that are empty; where the output is no terminal,
+/// each row is one line with all columns.
+pub(crate) struct Grid(Table);
+
+impl Grid {
+    pub(crate) fn add_row(&mut self, row: impl Into<Row>) {
+        self.0.add_row(row);
+    }
+
+    fn drawn(&self, width: Option<u16>) -> Table {
+        let mut table = self.0.clone();
+        let Some(width) = width else {
+            table.set_content_arrangement(ContentArrangement::Disabled);
+            return table;
+        };
+        let is_empty = |column: usize| {
+            let mut rows = self.0.row_iter();
+            rows.all(|row| {
+                let cell = row.cell_iter().nth(column);
+                cell.is_none_or(|cell| cell.content().is_empty())
+            })
+        };
+        for (number, column) in table.column_iter_mut().enumerate() {
+            if is_empty(number) {
+                column.set_constraint(ColumnConstraint::Hidden);
+            }
+        }
+        table
+            .set_content_arrangement(ContentArrangement::Dynamic)
+            .set_width(width);
+        table
+    }
+}
+
+impl fmt::Display for Grid {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let size = Term::stdout().size_checked();
+        self.drawn(size.map(|(_, columns)| columns)).fmt(f)
+    }
 }
 
 /// Returns a value as people read it; `absent` stands for none.
@@ -124,4 +166,28 @@ pub(crate) fn value(value: Option<&Value>, absent: &str) -> String {
 /// Returns a time to the second.
 pub(crate) fn moment(moment: &DateTime<Utc>) -> String {
     moment.to_rfc3339_opts(SecondsFormat::Secs, true)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tables_fit_the_terminal_and_keep_their_width_elsewhere() {
+        let mut grid = table(["where", "remarks", "what", "fix"]);
+        let (what, fix) = ("word ".repeat(30), "long ".repeat(40));
+        grid.add_row(["Account.Name", "", &what, &fix]);
+        let drawn = grid.drawn(Some(80)).to_string();
+        let widest = drawn.lines().map(|line| line.chars().count()).max();
+        assert!(widest.is_some_and(|width| width <= 80), "{drawn}");
+        assert!(drawn.contains("Account.Name"), "{drawn}");
+        assert!(!drawn.contains("remarks"), "an empty column is shown");
+
+        let piped = grid.drawn(None).to_string();
+        assert!(piped.contains("remarks"), "{piped}");
+        assert!(
+            piped.lines().any(|line| line.contains(fix.trim())),
+            "{piped}"
+        );
+    }
 }

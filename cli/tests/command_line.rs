@@ -153,7 +153,7 @@ fn configuration_mistakes_are_printed_with_line_and_fix() {
     let as_json = syncline(&config, &["check", "--json"]);
     let json: serde_json::Value = serde_json::from_str(&as_json.out).expect("JSON");
     assert!(
-        json["mistakes"]
+        json[0]["mistakes"]
             .as_array()
             .is_some_and(|list| list.len() >= 2)
     );

@@ -176,13 +176,17 @@ impl SyncEngine {
         deadline: Deadline,
     ) -> Result<ApplyReport, Error> {
         let permit_guard = LeaseGuard::permit(&self.shared, tenant, object, permit);
-        let applied = match self.job(tenant).await {
-            Ok(job) => {
-                let applied = apply::apply(&job, object, permit, deadline).await;
-                applied.inspect_err(|_| job.tenant.doubt())
-            }
-            Err(error) => Err(error),
-        };
+        let applied = self
+            .noted(
+                tenant,
+                JobKind::Apply,
+                Box::pin(async {
+                    let job = self.job(tenant).await?;
+                    let applied = apply::apply(&job, object, permit, deadline).await;
+                    applied.inspect_err(|_| job.tenant.doubt())
+                }),
+            )
+            .await;
         // A database that is not the tenant's is left as it is, its permits included.
         if applied.as_ref().is_err_and(Error::is_database_held) || applied.is_ok() {
             permit_guard.disarm();

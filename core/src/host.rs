@@ -8,4 +8,5 @@ pub mod fence;
 pub mod instance;
 pub mod logs;
 pub mod process;
+pub mod renewal;
 pub mod settings;

@@ -161,7 +161,7 @@ pub(crate) async fn apply(
                 ..
             } = payload::wake_up(&body)?;
             let engine = instance.engine(&tenant).await?;
-            match engine.apply(&tenant, &object, permit, limits.stop()).await {
+            match Box::pin(engine.apply(&tenant, &object, permit, limits.stop())).await {
                 // Delivering the wake-up again would change nothing; the sweep sends new ones.
                 Err(held) if held.is_database_held() => {
                     error!(tenant = %tenant, reason = %held, "nothing is applied");

@@ -1,10 +1,13 @@
 //! Serves the invocations of one function instance.
 
+use std::sync::Arc;
+
 use lambda_runtime::{Error, LambdaEvent, service_fn};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use syncline::host::instance::Instance;
 use syncline::host::logs;
+use syncline::host::renewal::{FUNCTION_CONFIG_MAX, RenewedInstance};
 
 use crate::time_limits::TimeLimits;
 use crate::{error_chain, jobs};
@@ -46,9 +49,11 @@ where
     A: Serialize,
 {
     logs::start_json();
-    let instance = Instance::from_environment();
+    let instance = Arc::new(Instance::from_environment());
+    let renewed = RenewedInstance::new(instance, FUNCTION_CONFIG_MAX);
     lambda_runtime::run(service_fn(async |event: LambdaEvent<E>| {
         let limits = TimeLimits::of(&event.context);
+        let instance = Box::pin(renewed.current()).await;
         let answer = Box::pin(work(&instance, event.payload, limits)).await;
         instance.release_orphaned_leases().await;
         answer.map_err(error_chain)

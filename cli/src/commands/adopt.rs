@@ -15,7 +15,8 @@ use syncline::ports::{
 };
 use syncline::store::{InstallOptions, PgStore};
 
-use crate::outcome::{Outcome, Status};
+use crate::failure;
+use crate::outcome::{Outcome, Status, warn};
 
 use super::Context;
 
@@ -66,10 +67,9 @@ impl Found {
 
 /// Shows what has changed, asks, and does it.
 pub(super) async fn adopt(context: &Context, asked: Asked) -> anyhow::Result<Outcome> {
-    let mut found = Vec::with_capacity(context.tenants.len());
-    for tenant in &context.tenants {
-        found.push((tenant, look(context, tenant, asked).await?));
-    }
+    let (found, mut failures) = context
+        .each(async |tenant| look(context, tenant, asked).await)
+        .await?;
     let shown: String = found
         .iter()
         .map(|(tenant, found)| found_text(tenant, found, asked))
@@ -85,28 +85,36 @@ pub(super) async fn adopt(context: &Context, asked: Asked) -> anyhow::Result<Out
     } else {
         String::new()
     };
-    let mut json = serde_json::Map::new();
+    let mut json = Vec::new();
     let mut status = Status::Well;
     for (tenant, found) in found {
-        let done = carry_out(context, tenant, &found, asked).await?;
+        let done = match carry_out(context, &tenant, &found, asked).await {
+            Ok(done) => done,
+            Err(error) if context.tenants.len() == 1 => return Err(error),
+            Err(error) => {
+                failures.push(failure::of_tenant(&tenant, &error));
+                continue;
+            }
+        };
         for line in &done.lines {
             text.push_str(&format!("{tenant}: {line}\n"));
         }
         if done.capture_problem.is_some() {
             status = Status::Found;
         }
-        let result = json!({
+        json.push(json!({
+            "tenant": tenant,
             "found": found,
             "changed": found.changes_something(asked),
             "copy": asked.copy,
             "capture_problem": done.capture_problem,
-        });
-        json.insert(tenant.to_string(), result);
+        }));
     }
-    Ok(Outcome {
+    let outcome = Outcome {
         status,
-        ..Outcome::well(serde_json::Value::Object(json), text)
-    })
+        ..Outcome::well(json, text)
+    };
+    Ok(outcome.with_failures(failures))
 }
 
 /// Looks which database and which org are connected. A copy has nothing to do with the org, so it is not asked.
@@ -195,11 +203,11 @@ fn found_text(tenant: &TenantId, found: &Found, asked: Asked) -> String {
 
 /// Asks for a yes at the terminal. Fails without a terminal, and on any other answer.
 fn confirm(shown: &str) -> anyhow::Result<()> {
-    eprint!("{shown}");
+    warn(shown.trim_end());
     if !io::stdin().is_terminal() {
         bail!("nothing was changed; run it with --yes to confirm");
     }
-    eprint!("Go on? [y/N] ");
+    write!(io::stderr(), "Go on? [y/N] ")?;
     io::stderr().flush()?;
     let mut answer = String::new();
     io::stdin().lock().read_line(&mut answer)?;

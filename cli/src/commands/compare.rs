@@ -66,7 +66,10 @@ pub(super) async fn compare(context: &Context, object: Option<&str>) -> anyhow::
             true => Status::Well,
             false => Status::Found,
         },
-        ..Outcome::well(json!(all), all.iter().map(text).collect())
+        ..Outcome::well(
+            all.iter().map(|one| json!(one)).collect(),
+            all.iter().map(text).collect(),
+        )
     };
     Ok(outcome.with_failures(failures))
 }

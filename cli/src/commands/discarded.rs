@@ -20,6 +20,10 @@ pub(super) async fn list(context: &Context, listing: &Listing) -> anyhow::Result
             Ok(page.await?)
         })
         .await?;
+    let json = found
+        .iter()
+        .map(|(tenant, page)| json!({"tenant": tenant, "discarded_values": page}))
+        .collect();
     let found: Vec<DiscardedValue> = found.into_iter().flat_map(|(_, page)| page).collect();
     let mut shown = table(["id", "record", "field", "value", "of", "rule", "since"]);
     for lost in &found {
@@ -38,7 +42,7 @@ pub(super) async fn list(context: &Context, listing: &Listing) -> anyhow::Result
         true => "no discarded values".to_owned(),
         false => shown.to_string(),
     };
-    Ok(Outcome::well(json!(found), text).with_failures(failures))
+    Ok(Outcome::well(json, text).with_failures(failures))
 }
 
 /// Returns what decided against the value, with the times of both sides' edits if those did.
@@ -81,6 +85,6 @@ pub(super) async fn restore(context: &Context, ids: &[i64]) -> anyhow::Result<Ou
     }
     Ok(Outcome {
         status,
-        ..Outcome::well(json!(json), text)
+        ..Outcome::well(vec![json!({"tenant": tenant, "values": json})], text)
     })
 }

@@ -40,17 +40,17 @@ pub(super) async fn explain(
         // A tenant without an answer may know the record.
         ([], true) if !failures.is_empty() => {
             let text = format!("no other tenant knows a record by {key:?}");
-            Ok(Outcome::well(json!([]), text).with_failures(failures))
+            Ok(Outcome::well(Vec::new(), text).with_failures(failures))
         }
         ([], true) => bail!(
             "no record is known by {key:?}: name an external id, a Salesforce id or a record id, as \
              `syncline conflicts list` or the view syncline.record_status show it"
         ),
-        ([timeline], true) => {
-            let mut outcome = Outcome::well(json!(timeline), text_of(timeline));
-            outcome.failures = failures;
-            Ok(outcome)
-        }
+        ([timeline], true) => Ok(Outcome {
+            document: Some(json!(timeline)),
+            failures,
+            ..Outcome::well(Vec::new(), text_of(timeline))
+        }),
         (timelines, _) => {
             candidates.extend(timelines.iter().map(|timeline| timeline.record.clone()));
             bail!(

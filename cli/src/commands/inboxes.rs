@@ -27,7 +27,8 @@ pub(super) async fn conflicts(context: &Context, asked: Conflicts) -> anyhow::Re
 pub(super) async fn dead_letters(context: &Context, asked: Deadletters) -> anyhow::Result<Outcome> {
     match asked {
         Deadletters::List(listing) => list_dead_letters(context, &listing).await,
-        Deadletters::Replay { ids, all } => replay(context, ids, all).await,
+        // The command line has ids or --all.
+        Deadletters::Replay { ids, .. } => replay(context, &ids).await,
     }
 }
 
@@ -43,6 +44,10 @@ async fn list_conflicts(context: &Context, listing: &Listing) -> anyhow::Result<
             Ok(page.await?)
         })
         .await?;
+    let json = found
+        .iter()
+        .map(|(tenant, page)| json!({"tenant": tenant, "conflicts": page}))
+        .collect();
     let found: Vec<SyncConflict> = found.into_iter().flat_map(|(_, page)| page).collect();
     let mut shown = table([
         "id",
@@ -75,7 +80,7 @@ async fn list_conflicts(context: &Context, listing: &Listing) -> anyhow::Result<
         true => "no open conflicts".to_owned(),
         false => shown.to_string(),
     };
-    Ok(Outcome::well(json!(found), text).with_failures(failures))
+    Ok(Outcome::well(json, text).with_failures(failures))
 }
 
 async fn resolve(
@@ -119,7 +124,7 @@ async fn resolve(
     }
     Ok(Outcome {
         status,
-        ..Outcome::well(json!(json), text)
+        ..Outcome::well(vec![json!({"tenant": tenant, "conflicts": json})], text)
     })
 }
 
@@ -145,6 +150,13 @@ async fn list_dead_letters(context: &Context, listing: &Listing) -> anyhow::Resu
             Ok(page.await?)
         })
         .await?;
+    let json = found
+        .iter()
+        .map(|(tenant, page)| {
+            let page: Vec<Json> = page.iter().map(dead_letter_json).collect();
+            json!({"tenant": tenant, "dead_letters": page})
+        })
+        .collect();
     let found: Vec<DeadLetter> = found.into_iter().flat_map(|(_, page)| page).collect();
     let mut shown = table(["id", "record", "field", "reason", "what to do", "since"]);
     for dead_letter in &found {
@@ -166,50 +178,56 @@ async fn list_dead_letters(context: &Context, listing: &Listing) -> anyhow::Resu
         true => "no dead letters".to_owned(),
         false => shown.to_string(),
     };
-    let json = found.iter().map(|dead_letter| {
-        let mut json = json!(dead_letter);
-        json["what_to_do"] = json!(advice(&dead_letter.code));
-        json
-    });
-    Ok(Outcome::well(Json::Array(json.collect()), text).with_failures(failures))
+    Ok(Outcome::well(json, text).with_failures(failures))
 }
 
-async fn replay(context: &Context, ids: Vec<i64>, all: bool) -> anyhow::Result<Outcome> {
-    let mut replayed = Vec::new();
-    let mut missing = Vec::new();
-    let wanted: Vec<(&TenantId, Vec<i64>)> = match all {
-        false => vec![(context.only_tenant().await?.0, ids)],
-        true => {
-            let mut wanted = Vec::new();
-            for tenant in &context.tenants {
-                let store = context.instance.store(tenant).await?;
-                let dead_letters = store.dead_letters(tenant, None, REPLAYED_MAX).await?;
-                let ids = dead_letters
-                    .iter()
-                    .map(|dead_letter| dead_letter.dead_letter_id);
-                wanted.push((tenant, ids.collect()));
+fn dead_letter_json(dead_letter: &DeadLetter) -> Json {
+    let mut json = json!(dead_letter);
+    json["what_to_do"] = json!(advice(&dead_letter.code));
+    json
+}
+
+/// Replays the dead letters with these ids, or all of them if there are none.
+async fn replay(context: &Context, ids: &[i64]) -> anyhow::Result<Outcome> {
+    if !ids.is_empty() {
+        // Ids are unique only within a database.
+        context.only_tenant().await?;
+    }
+    let (done, failures) = context
+        .each(async |tenant| {
+            let store = context.instance.store(tenant).await?;
+            let wanted: Vec<i64> = match ids {
+                [] => {
+                    let all = store.dead_letters(tenant, None, REPLAYED_MAX).await?;
+                    all.iter().map(|letter| letter.dead_letter_id).collect()
+                }
+                ids => ids.to_vec(),
+            };
+            let (mut replayed, mut missing) = (Vec::new(), Vec::new());
+            for id in wanted {
+                match store.replay_dead_letter(tenant, id).await? {
+                    true => replayed.push(id),
+                    false => missing.push(id),
+                }
             }
-            wanted
+            Ok((replayed, missing))
+        })
+        .await?;
+    let (mut text, mut json, mut status) = (String::new(), Vec::new(), Status::Well);
+    for (tenant, (replayed, missing)) in done {
+        text.push_str(&format!("{tenant}: {} replayed\n", replayed.len()));
+        for id in &missing {
+            text.push_str(&format!("{id}: no such dead letter\n"));
         }
+        // With --all, a letter that another process has replayed meanwhile is not missing.
+        if !ids.is_empty() && !missing.is_empty() {
+            status = Status::Found;
+        }
+        json.push(json!({"tenant": tenant, "replayed": replayed, "missing": missing}));
+    }
+    let outcome = Outcome {
+        status,
+        ..Outcome::well(json, text)
     };
-    for (tenant, ids) in wanted {
-        let store = context.instance.store(tenant).await?;
-        for id in ids {
-            match store.replay_dead_letter(tenant, id).await? {
-                true => replayed.push(id),
-                false => missing.push(id),
-            }
-        }
-    }
-    let mut text = format!("{} replayed\n", replayed.len());
-    for id in &missing {
-        text.push_str(&format!("{id}: no such dead letter\n"));
-    }
-    Ok(Outcome {
-        status: match missing.is_empty() {
-            true => Status::Well,
-            false => Status::Found,
-        },
-        ..Outcome::well(json!({"replayed": replayed, "missing": missing}), text)
-    })
+    Ok(outcome.with_failures(failures))
 }

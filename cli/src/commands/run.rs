@@ -1,24 +1,27 @@
 //! Runs all jobs in this process.
 
+use std::collections::BTreeMap;
 use std::io;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use serde_json::json;
 use syncline::SyncEngine;
+use syncline::config::TenantConfig;
 use syncline::engine::in_process::{self, SentWakeUps};
 use syncline::host::error::HostError;
 use syncline::host::instance::Instance;
+use syncline::host::renewal::RenewedInstance;
 use syncline::job::error::error_chain;
 use syncline::model::ids::TenantId;
-use tokio::task::JoinSet;
+use tokio::task::{JoinHandle, JoinSet};
 use tokio_util::sync::CancellationToken;
 
 #[cfg(unix)]
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::arguments::Common;
-use crate::outcome::Outcome;
+use crate::outcome::{Outcome, warn};
 
 use super::{Context, context};
 
@@ -35,8 +38,12 @@ const RESTART_PAUSE_MAX: Duration = Duration::from_secs(300);
 /// The engine of one tenant and the receiving end of its wake-ups.
 type Built = (SyncEngine, SentWakeUps);
 
+/// How often the configuration is read again.
+const CONFIG_POLL: Duration = Duration::from_secs(10);
+
 /// Runs until Ctrl-C or SIGTERM, then ends every job at its next safe point. Each tenant has an engine of its own:
-/// one that cannot run yet is tried again, and the others run meanwhile.
+/// one that cannot run yet is tried again, and the others run meanwhile. Tenants whose configuration has changed start
+/// again with the new one.
 pub(super) async fn run(common: &Common) -> anyhow::Result<Outcome> {
     let Context { instance, tenants } = context(common).await?;
     let mut engines = Vec::with_capacity(tenants.len());
@@ -46,26 +53,124 @@ pub(super) async fn run(common: &Common) -> anyhow::Result<Outcome> {
     let none_can_run = engines.iter().all(|(_, built)| built.is_err());
     let instance = Arc::new(instance);
     let stop = CancellationToken::new();
-    let mut running = JoinSet::new();
+    let mut fleet = Fleet::new(stop.clone());
     for (tenant, built) in engines {
         match built {
             Err(error) if none_can_run => return Err(error.into()),
             built => {
-                running.spawn(run_tenant(
-                    Arc::clone(&instance),
-                    tenant,
-                    built,
-                    stop.clone(),
-                ));
+                let config = instance.tenant(&tenant).await?;
+                fleet.start(&instance, config, Some(built));
             }
         }
     }
     let names: Vec<&str> = tenants.iter().map(TenantId::as_str).collect();
-    eprintln!("running for {}; Ctrl-C ends it", names.join(", "));
-    let stopping = tokio::spawn(stop_on_signal(stop));
-    while running.join_next().await.is_some() {}
+    warn(&format!("running for {}; Ctrl-C ends it", names.join(", ")));
+    let stopping = tokio::spawn(stop_on_signal(stop.clone()));
+    let renewed = RenewedInstance::new(instance, CONFIG_POLL);
+    loop {
+        tokio::select! {
+            () = stop.cancelled() => break,
+            () = tokio::time::sleep(CONFIG_POLL) => {}
+        }
+        let instance = renewed.current().await;
+        let all = &instance.config().await?.tenants;
+        let only = common.tenant.as_deref();
+        let selected = all.values();
+        let selected =
+            selected.filter(|config| only.is_none_or(|only| only == config.tenant.as_str()));
+        fleet.change_to(&instance, &selected.collect::<Vec<&TenantConfig>>());
+    }
+    fleet.end().await;
     stopping.abort();
-    Ok(Outcome::well(json!({"ended": true}), "ended".to_owned()))
+    let json = tenants
+        .iter()
+        .map(|tenant| json!({"tenant": tenant, "ended": true}));
+    Ok(Outcome::well(json.collect(), "ended".to_owned()))
+}
+
+/// The jobs of all tenants.
+struct Fleet {
+    running: BTreeMap<TenantId, Running>,
+    /// Jobs of tenants that were removed, until they have ended.
+    ending: JoinSet<()>,
+    stop: CancellationToken,
+}
+
+/// The jobs of one tenant, with the configuration that they use.
+struct Running {
+    config: TenantConfig,
+    stop: CancellationToken,
+    jobs: JoinHandle<()>,
+}
+
+impl Running {
+    async fn end(self) {
+        self.stop.cancel();
+        // A panic was reported when it happened.
+        let _ = self.jobs.await;
+    }
+}
+
+impl Fleet {
+    /// Returns a fleet without tenants, whose jobs end with `stop`.
+    fn new(stop: CancellationToken) -> Self {
+        Self {
+            running: BTreeMap::new(),
+            ending: JoinSet::new(),
+            stop,
+        }
+    }
+
+    /// Starts the jobs of a tenant, once those that use its former configuration have ended.
+    fn start(
+        &mut self,
+        instance: &Arc<Instance>,
+        config: &TenantConfig,
+        built: Option<Result<Built, HostError>>,
+    ) {
+        let (tenant, instance) = (config.tenant.clone(), Arc::clone(instance));
+        let stop = self.stop.child_token();
+        let former = self.running.remove(&tenant);
+        let (runs_as, ends_at) = (tenant.clone(), stop.clone());
+        let jobs = tokio::spawn(async move {
+            if let Some(former) = former {
+                former.end().await;
+            }
+            run_tenant(instance, runs_as, built, ends_at).await;
+        });
+        let config = config.clone();
+        self.running.insert(tenant, Running { config, stop, jobs });
+    }
+
+    /// Ends tenants that are configured no more, and starts those that are new or have changed.
+    fn change_to(&mut self, instance: &Arc<Instance>, tenants: &[&TenantConfig]) {
+        let is_kept = |name: &TenantId| tenants.iter().any(|config| config.tenant == *name);
+        let removed: Vec<TenantId> = self.running.keys().cloned().collect();
+        for tenant in removed.into_iter().filter(|name| !is_kept(name)) {
+            warn(&format!("{tenant} is configured no more; its jobs end"));
+            if let Some(running) = self.running.remove(&tenant) {
+                self.ending.spawn(running.end());
+            }
+        }
+        for config in tenants {
+            let running = self.running.get(&config.tenant);
+            if running.is_none_or(|running| running.config != **config) {
+                warn(&format!(
+                    "{} runs with the new configuration from now on",
+                    config.tenant
+                ));
+                self.start(instance, config, None);
+            }
+        }
+    }
+
+    /// Ends all jobs.
+    async fn end(mut self) {
+        for (_, running) in std::mem::take(&mut self.running) {
+            running.end().await;
+        }
+        while self.ending.join_next().await.is_some() {}
+    }
 }
 
 async fn build(instance: &Instance, tenant: &TenantId) -> Result<Built, HostError> {
@@ -74,17 +179,16 @@ async fn build(instance: &Instance, tenant: &TenantId) -> Result<Built, HostErro
     Ok((engine, sent_wake_ups))
 }
 
-/// Runs one tenant until `stop`, with a new engine if the first one panics.
+/// Runs one tenant until `stop`, first with the engine that is built, if there is one.
 async fn run_tenant(
     instance: Arc<Instance>,
     tenant: TenantId,
-    built: Result<Built, HostError>,
+    mut built: Option<Result<Built, HostError>>,
     stop: CancellationToken,
 ) {
-    let mut first = Some(built);
     let start = || {
         let (instance, tenant, stop) = (Arc::clone(&instance), tenant.clone(), stop.clone());
-        let built = first.take();
+        let built = built.take();
         async move {
             let built = match built {
                 Some(built) => built,
@@ -115,7 +219,9 @@ where
         if began.elapsed() >= RESTART_PAUSE_MAX {
             pause = RESTART_PAUSE_MIN;
         }
-        eprintln!("{tenant} has panicked and is started again in {pause:?}; please report it");
+        warn(&format!(
+            "{tenant} has panicked and is started again in {pause:?}; please report it"
+        ));
         tokio::select! {
             () = stop.cancelled() => return restarts,
             () = tokio::time::sleep(pause) => {}
@@ -158,7 +264,9 @@ async fn keep_running(
 
 fn report(tenant: &TenantId, error: &(dyn std::error::Error + 'static)) {
     let reason = error_chain(error);
-    eprintln!("{tenant} cannot run yet and is tried again: {reason}");
+    warn(&format!(
+        "{tenant} cannot run yet and is tried again: {reason}"
+    ));
 }
 
 /// Cancels `stop` at the first signal, and ends the process at the second one.
@@ -168,7 +276,7 @@ pub(super) async fn stop_on_signal(stop: CancellationToken) {
         return;
     }
     stop.cancel();
-    eprintln!("ending; a second signal ends it at once");
+    warn("ending; a second signal ends it at once");
     if stop_signal().await.is_ok() {
         std::process::exit(INTERRUPTED);
     }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use anyhow::bail;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
-use serde_json::json;
+use serde_json::{Value as Json, json};
 use syncline::engine::check::{Finding, Level};
 use syncline::model::ids::TenantId;
 use syncline::store::InstallOptions;
@@ -35,16 +35,16 @@ pub(super) async fn check(context: &Context) -> anyhow::Result<Outcome> {
         .iter()
         .flat_map(|(_, findings)| findings)
         .any(|finding| finding.level == Level::Error);
-    let json = found
+    let json: Vec<Json> = found
         .iter()
-        .map(|(tenant, findings)| (tenant.to_string(), json!(findings)))
+        .map(|(tenant, findings)| json!({"tenant": tenant, "findings": findings}))
         .collect();
     let outcome = Outcome {
         status: match mistakes {
             true => Status::Found,
             false => Status::Well,
         },
-        ..Outcome::well(serde_json::Value::Object(json), text)
+        ..Outcome::well(json, text)
     };
     Ok(outcome.with_failures(failures))
 }
@@ -61,8 +61,7 @@ pub(super) async fn migrate(context: &Context) -> anyhow::Result<Outcome> {
             Ok(())
         })
         .await?;
-    let names: Vec<&TenantId> = migrated.iter().map(|(tenant, ())| tenant).collect();
-    Ok(done(&names, "the schema `syncline` is up to date").with_failures(failures))
+    Ok(done(&migrated, "the schema `syncline` is up to date").with_failures(failures))
 }
 
 /// Installs the capture triggers and enqueues existing rows.
@@ -72,47 +71,41 @@ pub(super) async fn install(
     no_match: bool,
     options: &InstallOptions,
 ) -> anyhow::Result<Outcome> {
-    let mut text = String::new();
-    let mut json = serde_json::Map::new();
-    for tenant in &context.tenants {
-        let spinner = spinner(&format!("installing triggers for {tenant}"));
-        let engine = context.instance.engine(tenant).await?;
-        engine.require_every_field(tenant).await?;
-        let mapped_objects = engine.mapped_objects(tenant).await?;
-        if !no_match {
-            engine.check_first_contact(tenant).await?;
-        }
-        context
-            .instance
-            .store(tenant)
-            .await?
-            .install_with(&mapped_objects, options)
-            .await?;
-        let enqueued = match new_changes_only {
-            true => 0,
-            false => {
-                spinner.set_message(format!("enqueuing the rows of {tenant}"));
-                engine.enqueue_existing_rows(tenant).await?
+    let (installed, failures) = context
+        .each(async |tenant| {
+            let spinner = spinner(&format!("installing triggers for {tenant}"));
+            let engine = context.instance.engine(tenant).await?;
+            engine.require_every_field(tenant).await?;
+            let mapped_objects = engine.mapped_objects(tenant).await?;
+            if !no_match {
+                engine.check_first_contact(tenant).await?;
             }
-        };
-        spinner.finish_and_clear();
-        let tables: Vec<String> = mapped_objects
-            .iter()
-            .map(|mapped| {
+            let store = context.instance.store(tenant).await?;
+            store.install_with(&mapped_objects, options).await?;
+            let enqueued = match new_changes_only {
+                true => 0,
+                false => {
+                    spinner.set_message(format!("enqueuing the rows of {tenant}"));
+                    engine.enqueue_existing_rows(tenant).await?
+                }
+            };
+            spinner.finish_and_clear();
+            let names = mapped_objects.iter().map(|mapped| {
                 let table = &mapped.sync.table;
                 format!("{}.{}", table.schema.as_str(), table.table.as_str())
-            })
-            .collect();
+            });
+            Ok((names.collect::<Vec<String>>(), enqueued))
+        })
+        .await?;
+    let (mut text, mut json) = (String::new(), Vec::new());
+    for (tenant, (tables, enqueued)) in installed {
         text.push_str(&format!(
             "{tenant}: changes of {} are captured; {enqueued} rows enqueued\n",
             tables.join(", ")
         ));
-        json.insert(
-            tenant.to_string(),
-            json!({"tables": tables, "enqueued": enqueued}),
-        );
+        json.push(json!({"tenant": tenant, "tables": tables, "enqueued": enqueued}));
     }
-    Ok(Outcome::well(serde_json::Value::Object(json), text))
+    Ok(Outcome::well(json, text).with_failures(failures))
 }
 
 /// Removes everything that `install` and `migrate` created.
@@ -124,15 +117,14 @@ pub(super) async fn uninstall(context: &Context, yes: bool) -> anyhow::Result<Ou
         );
     }
     refuse_if_shared(context).await?;
-    for tenant in &context.tenants {
-        // Makes no call to the org: uninstalling must work without it.
-        context.instance.store(tenant).await?.uninstall().await?;
-    }
-    let names: Vec<&TenantId> = context.tenants.iter().collect();
-    Ok(done(
-        &names,
-        "triggers and the schema `syncline` are removed; tables and records stay",
-    ))
+    let (removed, failures) = context
+        .each(async |tenant| {
+            // Makes no call to the org: uninstalling must work without it.
+            Ok(context.instance.store(tenant).await?.uninstall().await?)
+        })
+        .await?;
+    let what = "triggers and the schema `syncline` are removed; tables and records stay";
+    Ok(done(&removed, what).with_failures(failures))
 }
 
 /// Fails if a tenant that is not selected shares a database: the schema holds the state of both.
@@ -155,12 +147,11 @@ async fn refuse_if_shared(context: &Context) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn done(tenants: &[&TenantId], what: &str) -> Outcome {
-    let text = tenants
-        .iter()
-        .map(|name| format!("{name}: {what}\n"))
-        .collect();
-    Outcome::well(json!({"tenants": tenants, "done": true}), text)
+fn done(tenants: &[(TenantId, ())], what: &str) -> Outcome {
+    let names = tenants.iter().map(|(tenant, ())| tenant);
+    let text = names.clone().map(|name| format!("{name}: {what}\n"));
+    let json = names.map(|name| json!({"tenant": name, "done": true}));
+    Outcome::well(json.collect(), text.collect())
 }
 
 fn findings_text(tenant: &TenantId, findings: &[Finding]) -> String {

@@ -44,7 +44,10 @@ pub(super) async fn status(context: &Context, stale_minutes: u32) -> anyhow::Res
             true => Status::Well,
             false => Status::Found,
         },
-        ..Outcome::well(json!(found), found.iter().map(tenant_text).collect())
+        ..Outcome::well(
+            found.iter().map(|shown| json!(shown)).collect(),
+            found.iter().map(tenant_text).collect(),
+        )
     };
     Ok(outcome.with_failures(failures))
 }
@@ -87,6 +90,8 @@ fn problems(status: &TenantStatus, config: &TenantConfig, stale: f64) -> Vec<Str
             .iter()
             .filter_map(|job| stopped_job(status, *job, stale)),
     );
+    problems.extend(idle_apply(status, stale));
+    problems.extend(missing_comparison(status));
     problems.extend(
         status
             .jobs
@@ -131,15 +136,26 @@ fn stopped_job(status: &TenantStatus, kind: JobKind, stale: f64) -> Option<Strin
     if kind == JobKind::CaptureSalesforce && status.outage.is_some() {
         return None;
     }
-    let known = status.jobs.iter().find(|job| job.job == kind);
-    let succeeded_at = known.and_then(|job| job.succeeded_at);
+    let late = seconds_without(status, kind)?;
+    (late > stale).then(|| not_ending_well(status, kind, late, stale))
+}
+
+/// Returns for how long a job has not ended well: since it last did, or since capture was installed.
+fn seconds_without(status: &TenantStatus, kind: JobKind) -> Option<f64> {
+    let succeeded_at = job(status, kind).and_then(|job| job.succeeded_at);
     let expected_since = succeeded_at.into_iter().chain(status.installed_at).max()?;
-    let late = seconds_since(status, expected_since);
-    if late <= stale {
-        return None;
-    }
+    Some(seconds_since(status, expected_since))
+}
+
+fn job(status: &TenantStatus, kind: JobKind) -> Option<&JobStatus> {
+    status.jobs.iter().find(|job| job.job == kind)
+}
+
+/// Returns why a job has not ended well: it fails, or nothing starts it.
+fn not_ending_well(status: &TenantStatus, kind: JobKind, late: f64, stale: f64) -> String {
+    let known = job(status, kind);
     let name = job_name(kind);
-    let since = match succeeded_at {
+    let since = match known.and_then(|job| job.succeeded_at) {
         Some(_) => format!("has not ended well for {}", age(late)),
         None => "has never ended well".to_owned(),
     };
@@ -147,13 +163,58 @@ fn stopped_job(status: &TenantStatus, kind: JobKind, stale: f64) -> Option<Strin
         job.failed_at
             .is_some_and(|at| seconds_since(status, at) <= stale)
     };
-    let error = known.filter(is_trying).and_then(|job| job.error.as_deref());
-    Some(match error {
+    match known.filter(is_trying).and_then(|job| job.error.as_deref()) {
         Some(error) => format!("{name} {since}; it fails: {error}"),
         None => format!(
-            "{name} {since} and does not run: start `syncline run`, or enable its schedule and look at its log"
+            "{name} {since} and does not run: start `syncline run`, or {} and look at its log",
+            starter(kind)
         ),
+    }
+}
+
+/// Returns what starts a job in AWS, by its name in the template.
+fn starter(kind: JobKind) -> &'static str {
+    match kind {
+        JobKind::CapturePostgres => "enable the schedule `Postgres` of the function capture",
+        JobKind::CaptureSalesforce => "enable the schedule `Salesforce` of the function capture",
+        JobKind::Apply => "enable the wake-up queue of the function apply",
+        JobKind::Sweep => "enable the schedule `Sweep` of the function reconcile",
+        JobKind::CompareRecent => "enable the schedule `Incremental` of the function reconcile",
+        JobKind::Compare => "enable the schedule `Full` of the function reconcile",
+    }
+}
+
+/// Returns that records are due and no apply takes them. Without due work apply need not run.
+fn idle_apply(status: &TenantStatus, stale: f64) -> Option<String> {
+    if status.paused.is_some() || status.outage.is_some() {
+        return None;
+    }
+    let waits = |object: &ObjectStatus| object.oldest_due_seconds.filter(|due| *due > stale);
+    let waiting = status.objects.iter();
+    let (waited, object) = waiting
+        .filter_map(|object| Some((waits(object)?, &object.object)))
+        .max_by(|one, other| one.0.total_cmp(&other.0))?;
+    let late = seconds_without(status, JobKind::Apply).unwrap_or(waited);
+    (late > stale).then(|| {
+        format!(
+            "records of {object} have been due for {}: {}",
+            age(waited),
+            not_ending_well(status, JobKind::Apply, late, stale)
+        )
     })
+}
+
+/// How long a full comparison may be missing: it is scheduled once a day, and one of a large org takes hours.
+const COMPARISON_AGE_MAX: f64 = 48.0 * 3_600.0;
+
+/// Returns that nothing compares both sides. Only comparisons find what no event showed.
+fn missing_comparison(status: &TenantStatus) -> Option<String> {
+    if status.outage.is_some() {
+        return None;
+    }
+    let late = seconds_without(status, JobKind::Compare)?;
+    (late > COMPARISON_AGE_MAX)
+        .then(|| not_ending_well(status, JobKind::Compare, late, COMPARISON_AGE_MAX))
 }
 
 /// Returns why comparisons fail. They may be scheduled at any interval, so only errors show that they are late.
@@ -199,6 +260,7 @@ fn job_name(job: JobKind) -> &'static str {
     match job {
         JobKind::CapturePostgres => "capture of Postgres",
         JobKind::CaptureSalesforce => "capture of Salesforce",
+        JobKind::Apply => "apply",
         JobKind::Sweep => "the sweep",
         JobKind::CompareRecent => "the comparison of recent changes",
         JobKind::Compare => "the full comparison",

@@ -8,28 +8,14 @@ use super::Context;
 
 /// Stops writing to either side.
 pub(super) async fn pause(context: &Context, reason: &str) -> anyhow::Result<Outcome> {
-    for tenant in &context.tenants {
-        let store = context.instance.store(tenant).await?;
-        store.set_paused(tenant, true, Some(reason)).await?;
-    }
-    Ok(switched(
-        context,
-        "paused",
-        "changes are captured and stay pending",
-    ))
+    let what = "changes are captured and stay pending";
+    switch(context, Some(reason), ("paused", what)).await
 }
 
 /// Writes again.
 pub(super) async fn resume(context: &Context) -> anyhow::Result<Outcome> {
-    for tenant in &context.tenants {
-        let store = context.instance.store(tenant).await?;
-        store.set_paused(tenant, false, None).await?;
-    }
-    Ok(switched(
-        context,
-        "running",
-        "pending changes are processed within a minute",
-    ))
+    let what = "pending changes are processed within a minute";
+    switch(context, None, ("running", what)).await
 }
 
 /// Approves the deletes of an object.
@@ -39,28 +25,42 @@ pub(super) async fn approve_deletes(
     unreadable: bool,
 ) -> anyhow::Result<Outcome> {
     let object = context.object(object).await?;
-    let mut text = String::new();
-    let mut json = serde_json::Map::new();
-    for tenant in &context.tenants {
-        let store = context.instance.store(tenant).await?;
-        let approved = if unreadable {
-            store.approve_unreadable(tenant, &object).await?
-        } else {
-            store.approve_deletes(tenant, &object).await?
-        };
+    let (done, failures) = context
+        .each(async |tenant| {
+            let store = context.instance.store(tenant).await?;
+            let approved = match unreadable {
+                true => store.approve_unreadable(tenant, &object).await?,
+                false => store.approve_deletes(tenant, &object).await?,
+            };
+            Ok(approved)
+        })
+        .await?;
+    let (mut text, mut json) = (String::new(), Vec::new());
+    for (tenant, approved) in done {
         text.push_str(&format!(
             "{tenant}: {approved} records of {object}, deleted or with a cleared value, are processed within a minute; for an hour the guards withhold no others\n"
         ));
-        json.insert(tenant.to_string(), json!({"approved": approved}));
+        json.push(json!({"tenant": tenant, "approved": approved}));
     }
-    Ok(Outcome::well(serde_json::Value::Object(json), text))
+    Ok(Outcome::well(json, text).with_failures(failures))
 }
 
-fn switched(context: &Context, state: &str, what: &str) -> Outcome {
-    let names: Vec<String> = context.tenants.iter().map(ToString::to_string).collect();
-    let text = names
-        .iter()
-        .map(|name| format!("{name}: {state}; {what}\n"))
-        .collect();
-    Outcome::well(json!({"tenants": names, "state": state}), text)
+/// Pauses the selected tenants for a reason, or lets them go on without one.
+async fn switch(
+    context: &Context,
+    reason: Option<&str>,
+    (state, what): (&str, &str),
+) -> anyhow::Result<Outcome> {
+    let (switched, failures) = context
+        .each(async |tenant| {
+            let store = context.instance.store(tenant).await?;
+            Ok(store.set_paused(tenant, reason.is_some(), reason).await?)
+        })
+        .await?;
+    let (mut text, mut json) = (String::new(), Vec::new());
+    for (tenant, ()) in switched {
+        text.push_str(&format!("{tenant}: {state}; {what}\n"));
+        json.push(json!({"tenant": tenant, "state": state}));
+    }
+    Ok(Outcome::well(json, text).with_failures(failures))
 }

@@ -8,10 +8,12 @@
 
 mod adopting;
 mod comparing;
+mod configuring;
 mod operating;
 mod ordered;
 mod scene;
 mod secrecy;
+mod several;
 mod story;
 
 use std::collections::BTreeSet;

@@ -14,6 +14,9 @@ use syncline::host::instance::{Instance, WakeUpTarget};
 use syncline::model::ids::{ObjectName, TenantId};
 use throwaway_postgres::TestDatabase;
 
+/// The password in the database's URL. The server does not ask for it.
+pub(crate) const DATABASE_PASSWORD: &str = "local-only-database-password";
+
 /// Most rounds until all work is done.
 const ROUNDS_MAX: usize = 20;
 
@@ -45,7 +48,10 @@ impl Scene {
             .await
             .expect("the org is served");
         let folder = tempfile::tempdir().expect("a folder");
-        write_settings(folder.path(), &org, database.url());
+        let login = format!("postgres:{DATABASE_PASSWORD}@");
+        let url = database.url().replacen("postgres@", &login, 1);
+        assert!(url.contains(DATABASE_PASSWORD), "{url}");
+        write_settings(folder.path(), &org, &url);
         let place = folder.path().join("syncline.toml").display().to_string();
         let tenant = TenantId::parse("acme").expect("a name");
         let engine = Instance::new(&place, Path::new("."), WakeUpTarget::Silent)
@@ -136,11 +142,32 @@ impl Scene {
         String::from_utf8(output.stdout).expect("it prints UTF-8")
     }
 
-    /// Runs the operator's program and returns all that it printed.
-    pub(crate) async fn printed(&self, words: &[&str]) -> String {
-        let output = self.output(words).await;
+    /// Runs the operator's program at this log level and returns all that it printed and logged.
+    pub(crate) async fn traced(&self, words: &[&str], level: &str) -> String {
+        let mut command = self.command(words);
+        command.env("RUST_LOG", level);
+        let output = tokio::task::spawn_blocking(move || command.output());
+        let output = output.await.expect("the program is waited for");
+        let output = output.expect("the program runs");
         let printed = [output.stdout, output.stderr].concat();
         String::from_utf8(printed).expect("it prints UTF-8")
+    }
+
+    /// Writes a changed configuration and returns the one before. `change` is given that and its folder.
+    pub(crate) fn change_config(&self, change: impl FnOnce(&str, &Path) -> String) -> String {
+        let path = self.folder.path().join("syncline.toml");
+        let before = std::fs::read_to_string(&path).expect("the configuration");
+        std::fs::write(&path, change(&before, self.folder.path()))
+            .expect("the configuration is written");
+        before
+    }
+
+    /// Lets the tenant sign in with the app's key instead of its secret.
+    pub(crate) fn sign_in_with_key(&self) {
+        let user = format!("auth = \"jwt\", username = {:?}", local::INTEGRATION_USER);
+        self.change_config(|config, _| config.replace("auth = \"client_credentials\"", &user));
+        std::fs::write(self.folder.path().join("secret"), local::PRIVATE_KEY)
+            .expect("the key is written");
     }
 
     /// Runs the operator's program, which must fail, and returns its exit status and all that it printed.
@@ -214,6 +241,16 @@ impl Scene {
         let options = CaptureOptions::draining(engine.deadline_in(Duration::from_secs(60)));
         let captured = engine.capture_salesforce(&self.tenant, &options).await;
         captured.expect_err("the event bus cannot be reached");
+    }
+
+    /// Captures both sides, and applies nothing.
+    pub(crate) async fn capture(&self) {
+        let deadline = self.engine.deadline_in(Duration::from_secs(600));
+        let options = CaptureOptions::draining(deadline);
+        let here = self.engine.capture_postgres(&self.tenant, &options).await;
+        here.expect("a capture of Postgres");
+        let there = self.engine.capture_salesforce(&self.tenant, &options).await;
+        there.expect("a capture of Salesforce");
     }
 
     /// Runs all jobs until there is no more work.

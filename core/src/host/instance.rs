@@ -59,11 +59,17 @@ pub struct Instance {
     folder: PathBuf,
     wake_up_target: WakeUpTarget,
     aws: Arc<Aws>,
-    config: OnceCell<Arc<Config>>,
+    config: OnceCell<Loaded>,
     tenants: Mutex<BTreeMap<TenantId, Arc<Wired>>>,
     /// By user, address and name: tenants of one database share its connections, so that their number does not
     /// grow with the tenants.
     databases: Mutex<BTreeMap<String, PgStore>>,
+}
+
+/// A configuration as it was read.
+struct Loaded {
+    text: String,
+    config: Config,
 }
 
 /// The clients of one tenant.
@@ -104,18 +110,38 @@ impl Instance {
     /// # Errors
     ///
     /// When it cannot be read or has a mistake; the error names line and fix.
-    pub async fn config(&self) -> Result<&Arc<Config>, HostError> {
-        self.config
-            .get_or_try_init(|| async {
-                let source = ConfigSource::parse(&self.place, &self.folder)?;
-                let text = source.read(&self.aws).await?;
-                let config = Config::parse(&text).map_err(|error| HostError::Mistakes {
-                    place: source.to_string(),
-                    source: error,
-                })?;
-                Ok(Arc::new(config))
-            })
-            .await
+    pub async fn config(&self) -> Result<&Config, HostError> {
+        let loaded = self.config.get_or_try_init(|| self.load()).await?;
+        Ok(&loaded.config)
+    }
+
+    async fn load(&self) -> Result<Loaded, HostError> {
+        let source = ConfigSource::parse(&self.place, &self.folder)?;
+        let text = source.read(&self.aws).await?;
+        let mut config = Config::parse(&text).map_err(|error| HostError::Mistakes {
+            place: source.to_string(),
+            source: error,
+        })?;
+        settings::resolve_paths(&mut config, source.folder().unwrap_or(&self.folder));
+        Ok(Loaded { text, config })
+    }
+
+    /// Reads the configuration again. Returns an instance with the new one, or `None` if it has not changed.
+    ///
+    /// # Errors
+    ///
+    /// When it cannot be read or has a mistake; this instance goes on with the one that it has.
+    pub async fn read_again(&self) -> Result<Option<Self>, HostError> {
+        let loaded = self.load().await?;
+        let known = self.config.get();
+        if known.is_some_and(|known| known.text == loaded.text) {
+            return Ok(None);
+        }
+        Ok(Some(Self {
+            aws: Arc::clone(&self.aws),
+            config: OnceCell::new_with(Some(loaded)),
+            ..Self::new(&self.place, &self.folder, self.wake_up_target.clone())
+        }))
     }
 
     /// Returns the tenant `only`, or all tenants.

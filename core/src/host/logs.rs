@@ -33,6 +33,8 @@ pub fn start_text(level: &str) {
         .with_ansi(stderr().is_terminal())
         .with_target(false)
         .with_writer(stderr)
+        // A reader that is gone is not reported: that would panic.
+        .log_internal_errors(false)
         .try_init();
 }
 

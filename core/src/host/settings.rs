@@ -6,7 +6,7 @@
 use std::fmt;
 use std::path::{Path, PathBuf};
 
-use crate::config::SecretRef;
+use crate::config::{Config, FenceRef, SecretRef};
 use secrecy::SecretString;
 
 use super::aws::Aws;
@@ -66,6 +66,14 @@ impl ConfigSource {
         }
     }
 
+    /// Returns the folder that a file of configuration is in.
+    pub fn folder(&self) -> Option<&Path> {
+        match self {
+            Self::File(path) => path.parent(),
+            Self::Ssm(_) | Self::S3 { .. } => None,
+        }
+    }
+
     /// Reads the configuration's text.
     ///
     /// # Errors
@@ -97,6 +105,21 @@ impl fmt::Display for ConfigSource {
             Self::File(path) => path.display().fmt(f),
             Self::Ssm(name) => write!(f, "ssm:{name}"),
             Self::S3 { bucket, key } => write!(f, "s3://{bucket}/{key}"),
+        }
+    }
+}
+
+/// Lets relative paths of secrets and fences start at `folder`, wherever the process was started.
+pub fn resolve_paths(config: &mut Config, folder: &Path) {
+    let resolve = |path: &mut String| *path = folder.join(&*path).display().to_string();
+    for tenant in config.tenants.values_mut() {
+        for secret in [&mut tenant.salesforce.secret, &mut tenant.postgres.url] {
+            if let SecretRef::File(path) = secret {
+                resolve(path);
+            }
+        }
+        if let Some(FenceRef::File(path)) = &mut tenant.fence {
+            resolve(path);
         }
     }
 }

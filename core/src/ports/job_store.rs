@@ -174,6 +174,8 @@ pub enum JobKind {
     CapturePostgres,
     /// Capture of Salesforce.
     CaptureSalesforce,
+    /// Apply, of any object.
+    Apply,
     /// The sweep.
     Sweep,
     /// The comparison of recent changes.

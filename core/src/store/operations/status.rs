@@ -113,6 +113,8 @@ pub struct ObjectStatus {
     pub unknown_writes: i64,
     /// Age of the oldest work, seconds.
     pub oldest_work_seconds: Option<f64>,
+    /// For how long a record has been due without a worker, seconds.
+    pub oldest_due_seconds: Option<f64>,
     /// All its records must be read again.
     pub needs_resync: bool,
     /// It is captured by polling or comparison, so an edit that our write overwrites between two of them is not
@@ -185,6 +187,7 @@ struct ObjectRow {
     automation_overrides: i64,
     unknown_writes: i64,
     oldest_work_seconds: Option<f64>,
+    oldest_due_seconds: Option<f64>,
     needs_resync: bool,
     detection_narrowed: bool,
     capture_installed: bool,
@@ -408,6 +411,7 @@ impl TryFrom<ObjectRow> for ObjectStatus {
             automation_overrides: row.automation_overrides,
             unknown_writes: row.unknown_writes,
             oldest_work_seconds: row.oldest_work_seconds,
+            oldest_due_seconds: row.oldest_due_seconds,
             needs_resync: row.needs_resync,
             detection_narrowed: row.detection_narrowed,
             capture_installed: row.capture_installed,
@@ -447,6 +451,9 @@ const COUNT_RECORDS: &str = "with known as (
             task.state as task_state,
             task.state = 'parked' and task.code = 'mass_delete' as withheld_delete,
             extract(epoch from syncline.wall_clock() - task.dirty_since)::double precision as work_seconds,
+            case when task.state = 'ready' and task.due_at <= syncline.clock()
+                then extract(epoch from syncline.clock() - greatest(task.due_at, task.dirty_since))::double precision
+            end as due_seconds,
             conflict.record_id is not null as conflicting,
             writing.record_id is not null as writing,
             coalesce(writing.doubtful, false) as doubtful,
@@ -493,7 +500,8 @@ const COUNT_RECORDS: &str = "with known as (
             count(*) filter (where withheld_delete) as withheld_deletes,
             count(*) filter (where automation_overrides) as automation_overrides,
             count(*) filter (where doubtful) as unknown_writes,
-            max(work_seconds) filter (where task_state <> 'parked') as oldest_work_seconds
+            max(work_seconds) filter (where task_state <> 'parked') as oldest_work_seconds,
+            max(due_seconds) as oldest_due_seconds
         from known
         where shown
         group by object
@@ -517,6 +525,7 @@ const COUNT_RECORDS: &str = "with known as (
         coalesce(counted.automation_overrides, 0) as automation_overrides,
         coalesce(counted.unknown_writes, 0) as unknown_writes,
         counted.oldest_work_seconds,
+        counted.oldest_due_seconds,
         coalesce(scan.needs_resync, true) as needs_resync,
         capture.events_missing is not null or exists (
             select
