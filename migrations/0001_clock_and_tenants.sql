@@ -131,7 +131,6 @@ create table syncline.sync_schema (
     tenant text not null,
     object text not null,
     described jsonb not null,
-    described_at timestamptz not null default syncline.clock(),
     -- The mapped fields that both sides had last: every record is read and planned again when another one is added.
     used_fields text[],
     constraint sync_schema_pkey primary key (tenant, object)

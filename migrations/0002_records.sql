@@ -21,9 +21,8 @@ create table syncline.sync_link (
     key_conflict boolean not null default false,
     -- Primary key of a row that was inserted without an external id.
     local_key jsonb,
-    -- Per field, the last value on which both sides agreed, with the configuration that produced it.
+    -- Per field, the last value on which both sides agreed.
     base jsonb not null default '{}',
-    base_config_hash text,
     -- Both sides have had the record at the same time since it was last deleted.
     agreed boolean not null default false,
     remote_state jsonb not null,
@@ -108,8 +107,6 @@ create table syncline.sync_task (
     fencing_token bigint not null default nextval('syncline.fencing_token'),
     lease_owner text,
     lease_until timestamptz,
-    -- The Postgres transaction of the change: a hint for graphs.
-    xid bigint,
     dirty_since timestamptz not null default syncline.clock(),
     updated_at timestamptz not null default syncline.clock(),
     constraint sync_task_pkey primary key (record_id),
@@ -149,7 +146,6 @@ create table syncline.sync_intent (
     fields jsonb not null,
     echoed jsonb not null default '[]',
     state text not null default 'open',
-    lane text not null,
     deadline timestamptz not null,
     config_hash text not null,
     refusal jsonb,

@@ -16,7 +16,6 @@ create table syncline.sync_outbox (
     changed jsonb,
     tombstone boolean,
     cursor text,
-    xid bigint,
     changed_at timestamptz,
     -- When a row was entered that is no change of that moment: a row from before the triggers, or a replayed one.
     entered_at timestamptz
@@ -46,9 +45,6 @@ create index sync_outbox_renamed_to_idx
 create table syncline.sync_journal (
     journal_id bigint generated always as identity,
     journaled_at timestamptz not null default syncline.clock(),
-    -- The writing transaction: an export reads only up to the oldest running transaction, because ids
-    -- are not assigned in commit order.
-    xid xid8 not null default pg_current_xact_id(),
     tenant text not null,
     object text not null,
     record_id uuid,
@@ -71,9 +67,6 @@ partition by range (journaled_at);
 
 create index sync_journal_record_id_idx
     on syncline.sync_journal (record_id, journal_id);
-
-create index sync_journal_export_idx
-    on syncline.sync_journal (xid, journal_id);
 
 -- Receives the rows of days without their own partition, so that inserts never fail.
 create table syncline.sync_journal_default
@@ -175,13 +168,3 @@ create table syncline.sync_seen (
 
 create index sync_seen_seen_at_idx
     on syncline.sync_seen (seen_at);
-
--- The position of each export of the journal.
-create table syncline.sync_export_watermark (
-    tenant text not null,
-    name text not null,
-    xid xid8 not null default '0',
-    journal_id bigint not null default 0,
-    updated_at timestamptz not null default syncline.clock(),
-    constraint sync_export_watermark_pkey primary key (tenant, name)
-);

@@ -79,7 +79,7 @@ begin
     end if;
 
     insert into syncline.sync_outbox (
-        tenant, object, operation, external_id, old_external_id, local_key, changed, tombstone, xid, changed_at
+        tenant, object, operation, external_id, old_external_id, local_key, changed, tombstone, changed_at
     )
     values (
         tg_argv[0],
@@ -90,7 +90,6 @@ begin
         the_key,
         the_change,
         tg_op = 'DELETE',
-        pg_current_xact_id()::text::bigint,
         -- Not clock(): the user's transaction may have begun long ago.
         syncline.wall_clock()
     );
@@ -109,8 +108,8 @@ begin
     if to_regclass('syncline.sync_outbox') is null then
         return null;
     end if;
-    insert into syncline.sync_outbox (tenant, object, operation, tombstone, xid, changed_at)
-    values (tg_argv[0], tg_argv[1], 'truncate', true, pg_current_xact_id()::text::bigint, syncline.wall_clock());
+    insert into syncline.sync_outbox (tenant, object, operation, tombstone, changed_at)
+    values (tg_argv[0], tg_argv[1], 'truncate', true, syncline.wall_clock());
     return null;
 end
 $$;
@@ -131,7 +130,7 @@ security definer
 set search_path = pg_catalog, pg_temp
 as $$
     insert into syncline.sync_outbox (
-        tenant, object, operation, external_id, changed, tombstone, cursor, xid, changed_at
+        tenant, object, operation, external_id, changed, tombstone, cursor, changed_at
     )
     select
         (
@@ -145,7 +144,6 @@ as $$
         emit.payload,
         emit.operation = 'delete',
         emit.cursor,
-        pg_current_xact_id()::text::bigint,
         syncline.wall_clock()
     returning outbox_id
 $$;

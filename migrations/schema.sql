@@ -126,11 +126,6 @@
 -- table sync_discarded_value.edited jsonb
 -- table sync_discarded_value.config_hash text not null
 -- table sync_discarded_value.logged_at timestamp with time zone not null default syncline.clock()
--- table sync_export_watermark.tenant text not null
--- table sync_export_watermark.name text not null
--- table sync_export_watermark.xid xid8 not null default '0'::xid8
--- table sync_export_watermark.journal_id bigint not null default 0
--- table sync_export_watermark.updated_at timestamp with time zone not null default syncline.clock()
 -- table sync_intent.intent_id uuid not null
 -- table sync_intent.record_id uuid not null
 -- table sync_intent.tenant text not null
@@ -140,7 +135,6 @@
 -- table sync_intent.fields jsonb not null
 -- table sync_intent.echoed jsonb not null default '[]'::jsonb
 -- table sync_intent.state text not null default 'open'::text
--- table sync_intent.lane text not null
 -- table sync_intent.deadline timestamp with time zone not null
 -- table sync_intent.config_hash text not null
 -- table sync_intent.refusal jsonb
@@ -154,7 +148,6 @@
 -- table sync_job.error text
 -- table sync_journal.journal_id bigint not null generated always as identity
 -- table sync_journal.journaled_at timestamp with time zone not null default syncline.clock()
--- table sync_journal.xid xid8 not null default pg_current_xact_id()
 -- table sync_journal.tenant text not null
 -- table sync_journal.object text not null
 -- table sync_journal.record_id uuid
@@ -181,7 +174,6 @@
 -- table sync_link.key_conflict boolean not null default false
 -- table sync_link.local_key jsonb
 -- table sync_link.base jsonb not null default '{}'::jsonb
--- table sync_link.base_config_hash text
 -- table sync_link.agreed boolean not null default false
 -- table sync_link.remote_state jsonb not null
 -- table sync_link.automation_overrides jsonb not null default '{}'::jsonb
@@ -217,7 +209,6 @@
 -- table sync_outbox.changed jsonb
 -- table sync_outbox.tombstone boolean
 -- table sync_outbox.cursor text
--- table sync_outbox.xid bigint
 -- table sync_outbox.changed_at timestamp with time zone
 -- table sync_outbox.entered_at timestamp with time zone
 -- table sync_rules.rules_hash text not null
@@ -226,7 +217,6 @@
 -- table sync_schema.tenant text not null
 -- table sync_schema.object text not null
 -- table sync_schema.described jsonb not null
--- table sync_schema.described_at timestamp with time zone not null default syncline.clock()
 -- table sync_schema.used_fields text[]
 -- table sync_seen.tenant text not null
 -- table sync_seen.org_epoch bigint not null
@@ -251,7 +241,6 @@
 -- table sync_task.fencing_token bigint not null default nextval('syncline.fencing_token'::regclass)
 -- table sync_task.lease_owner text
 -- table sync_task.lease_until timestamp with time zone
--- table sync_task.xid bigint
 -- table sync_task.dirty_since timestamp with time zone not null default syncline.clock()
 -- table sync_task.updated_at timestamp with time zone not null default syncline.clock()
 -- table sync_wake_up_permit.tenant text not null
@@ -280,7 +269,6 @@
 -- constraint sync_delete_guard_pkey on sync_delete_guard PRIMARY KEY (tenant, object)
 -- constraint sync_discarded_value_pkey on sync_discarded_value PRIMARY KEY (discarded_value_id)
 -- constraint sync_discarded_value_side_check on sync_discarded_value CHECK ((side = ANY (ARRAY['salesforce'::text, 'postgres'::text])))
--- constraint sync_export_watermark_pkey on sync_export_watermark PRIMARY KEY (tenant, name)
 -- constraint sync_intent_pkey on sync_intent PRIMARY KEY (intent_id)
 -- constraint sync_intent_record_id_fkey on sync_intent FOREIGN KEY (record_id) REFERENCES syncline.sync_link(record_id) ON DELETE CASCADE
 -- constraint sync_intent_state_check on sync_intent CHECK ((state = ANY (ARRAY['open'::text, 'applied'::text, 'confirmed'::text, 'refused'::text, 'unknown'::text, 'abandoned'::text])))
@@ -327,7 +315,6 @@
 -- CREATE INDEX sync_discarded_value_logged_at_idx ON syncline.sync_discarded_value USING btree (logged_at)
 -- CREATE INDEX sync_discarded_value_record_id_idx ON syncline.sync_discarded_value USING btree (record_id, field)
 -- CREATE UNIQUE INDEX sync_discarded_value_pkey ON syncline.sync_discarded_value USING btree (discarded_value_id)
--- CREATE UNIQUE INDEX sync_export_watermark_pkey ON syncline.sync_export_watermark USING btree (tenant, name)
 -- CREATE INDEX sync_intent_live_idx ON syncline.sync_intent USING btree (record_id) WHERE (state = ANY (ARRAY['open'::text, 'applied'::text, 'unknown'::text, 'abandoned'::text]))
 -- CREATE INDEX sync_intent_record_id_idx ON syncline.sync_intent USING btree (record_id)
 -- CREATE INDEX sync_intent_settled_idx ON syncline.sync_intent USING btree (updated_at) WHERE (state = ANY (ARRAY['confirmed'::text, 'refused'::text, 'abandoned'::text]))
@@ -335,7 +322,6 @@
 -- CREATE UNIQUE INDEX sync_intent_open_key ON syncline.sync_intent USING btree (record_id) WHERE (state = 'open'::text)
 -- CREATE UNIQUE INDEX sync_intent_pkey ON syncline.sync_intent USING btree (intent_id)
 -- CREATE UNIQUE INDEX sync_job_pkey ON syncline.sync_job USING btree (tenant, job)
--- CREATE INDEX sync_journal_export_idx ON ONLY syncline.sync_journal USING btree (xid, journal_id)
 -- CREATE INDEX sync_journal_record_id_idx ON ONLY syncline.sync_journal USING btree (record_id, journal_id)
 -- CREATE UNIQUE INDEX sync_journal_pkey ON ONLY syncline.sync_journal USING btree (journaled_at, journal_id)
 -- CREATE UNIQUE INDEX sync_link_canonical_key ON syncline.sync_link USING btree (canonical_id, object, tenant)

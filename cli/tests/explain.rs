@@ -26,8 +26,8 @@ insert into syncline.sync_journal (journaled_at, tenant, object, record_id, sour
 insert into syncline.sync_conflict (record_id, tenant, object, field, state, base_value, postgres_value, salesforce_value, config_hash, opened_at, closed_at, resolution) values
     ('11111111-1111-4111-8111-111111111111', 'acme', 'Account', 'Name', 'resolved', '"Ada"', '"Eve"', '"Ida"', 'config-1', '2026-05-01T09:00:02Z', '2026-05-01T09:05:00Z', 'postgres');
 
-insert into syncline.sync_intent (intent_id, record_id, tenant, object, fencing_token, action, fields, state, lane, deadline, config_hash, refusal, created_at, updated_at) values
-    ('33333333-3333-4333-8333-333333333333', '11111111-1111-4111-8111-111111111111', 'acme', 'Account', 1, 'update', '{"Phone": "2"}', 'refused', 'rest', '2026-05-01T09:03:00Z', 'config-1', '{"code": "FIELD_CUSTOM_VALIDATION_EXCEPTION"}', '2026-05-01T09:00:03Z', '2026-05-01T09:00:04Z');
+insert into syncline.sync_intent (intent_id, record_id, tenant, object, fencing_token, action, fields, state, deadline, config_hash, refusal, created_at, updated_at) values
+    ('33333333-3333-4333-8333-333333333333', '11111111-1111-4111-8111-111111111111', 'acme', 'Account', 1, 'update', '{"Phone": "2"}', 'refused', '2026-05-01T09:03:00Z', 'config-1', '{"code": "FIELD_CUSTOM_VALIDATION_EXCEPTION"}', '2026-05-01T09:00:03Z', '2026-05-01T09:00:04Z');
 
 insert into syncline.sync_discarded_value (record_id, tenant, object, field, side, value, rule, config_hash, logged_at) values
     ('11111111-1111-4111-8111-111111111111', 'acme', 'Account', 'Name', 'salesforce', '"Ida"', 'resolved_by_a_person', 'config-1', '2026-05-01T09:05:00Z');

@@ -44,7 +44,7 @@ use crate::model::ids::{FieldName, ObjectName, SalesforceId};
 use crate::model::schema::ObjectSchema;
 use crate::ports::SecretSource;
 use crate::ports::salesforce::{
-    ChangeEvents, EventStream, FilterTrial, Interest, Lane, OrgClock, OrgIdentity, OrgLimits,
+    ChangeEvents, EventStream, FilterTrial, Interest, Lane, OrgClock, OrgIdentity,
     ReadBy, ReplayFrom, SalesforceError, SalesforcePort, SalesforceRecord, ScanPage, Write,
     WriteOutcome,
 };
@@ -337,7 +337,7 @@ impl SalesforcePort for HttpSalesforce {
         self.events.change_events(object).await
     }
 
-    async fn limits(&self) -> Result<OrgLimits, SalesforceError> {
-        self.reader().limits().await
+    async fn probe(&self) -> Result<(), SalesforceError> {
+        self.reader().probe().await
     }
 }

@@ -28,7 +28,7 @@ use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 pub use mapped_table::facts::DuplicateKey;
 pub use operations::conflicts::Resolution;
 pub use operations::discarded_values::{DiscardedValue, Restored};
-pub use operations::export::AppendResult;
+pub use operations::journal::AppendResult;
 pub use operations::install::InstallOptions;
 pub use operations::status::{
     ObjectStatus, OutboxStatus, PublishedComparison, RecordHistory, TenantStatus,
@@ -41,7 +41,7 @@ pub use tables::checkpoint::CheckpointState;
 pub use tables::conflict::{ConflictFilter, SyncConflict};
 pub use tables::dead_letter::DeadLetter;
 pub use tables::job::JobStatus;
-pub use tables::journal::{JournalEntry, JournalPosition};
+pub use tables::journal::JournalEntry;
 
 use crate::ports::{OperatorStore, OutOfReach, SecretSource, StoreError};
 use advice::{Server, check_scheme, url_problem};

@@ -205,8 +205,7 @@ fn lines(entry: &TimelineEntry) -> Vec<String> {
             entry_fields.noted("resolution")
         )],
         EntryKind::WriteRecorded => vec![format!(
-            "write to Salesforce recorded, lane {}: {}{}",
-            entry_fields.word("lane"),
+            "write to Salesforce recorded: {}{}",
             entry_fields.word("action"),
             entry_fields.fields("fields")
         )],

@@ -159,7 +159,6 @@ mod tests {
                 needs_refresh: false,
                 salesforce_id: None,
                 external_id: "k-1".to_owned(),
-                transaction: None,
             },
             intent: Intent {
                 intent_id: IntentId(Uuid::nil()),

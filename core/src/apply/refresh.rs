@@ -318,7 +318,6 @@ impl Observation<'_> {
             cursor: SourceCursor::Snapshot(cursor.to_owned()),
             ordinal: 0,
             ours: false,
-            transaction_key: None,
         }
     }
 }

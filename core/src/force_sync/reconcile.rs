@@ -33,7 +33,7 @@ pub async fn detect_drift(store: &PgStore, limit: i64) -> Result<Vec<DriftItem>,
             .await?;
         let newest = history.and_then(|history| newest_line(history.journal));
         items.push(DriftItem {
-            journal_id: newest.as_ref().map_or(0, |entry| entry.position.journal_id),
+            journal_id: newest.as_ref().map_or(0, |entry| entry.journal_id),
             tenant: item.tenant.to_string(),
             object_name: item.object.to_string(),
             external_id: item.external_id,

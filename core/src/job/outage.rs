@@ -119,8 +119,8 @@ impl Job<'_> {
         if control.outage.is_none_or(|outage| outage.holds()) {
             return Ok(());
         }
-        match self.salesforce().limits().await {
-            Ok(_) => self.end_outage().await,
+        match self.salesforce().probe().await {
+            Ok(()) => self.end_outage().await,
             Err(error) => {
                 // Whatever fails now, the org cannot be used yet.
                 let disposition = match error.disposition.concerns_tenant() {

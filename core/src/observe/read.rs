@@ -99,7 +99,6 @@ pub(crate) fn observation(
         cursor: SourceCursor::Snapshot(cursor.to_owned()),
         ordinal: 0,
         ours: record.modified_by.as_ref() == Some(&job.loaded().user),
-        transaction_key: None,
     }
 }
 

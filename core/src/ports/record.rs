@@ -27,8 +27,6 @@ pub struct LeasedTask {
     pub salesforce_id: Option<SalesforceId>,
     /// Its external id.
     pub external_id: String,
-    /// The Postgres transaction that caused the work: a hint for composite graphs.
-    pub transaction: Option<i64>,
 }
 
 /// How the work of one lease ends.

@@ -120,8 +120,8 @@ pub trait SalesforcePort: Send + Sync {
     /// be reached.
     async fn change_events(&self, object: &ObjectName) -> Result<ChangeEvents, SalesforceError>;
 
-    /// Reads the org's limits.
-    async fn limits(&self) -> Result<OrgLimits, SalesforceError>;
+    /// Makes one cheap call. Fails if the org cannot be used.
+    async fn probe(&self) -> Result<(), SalesforceError>;
 }
 
 /// What time it is in an org.
@@ -378,8 +378,6 @@ pub enum Changes {
 pub enum ReplayFrom {
     /// The oldest retained event.
     Earliest,
-    /// Events after the subscription.
-    Latest,
     /// Strictly after this replay id.
     After(Vec<u8>),
 }
@@ -423,13 +421,4 @@ pub enum StreamEnd {
     /// Refused.
     #[error(transparent)]
     Refused(SalesforceError),
-}
-
-/// The org's limits. Absent: the org does not report it.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct OrgLimits {
-    /// API requests of 24 h: (most, remaining).
-    pub api_requests: Option<(i64, i64)>,
-    /// Delivered platform events of 24 h: (most, remaining).
-    pub delivered_events: Option<(i64, i64)>,
 }

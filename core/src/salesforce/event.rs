@@ -158,7 +158,6 @@ impl EventFilter {
             cursor: meta.cursor,
             ordinal: meta.ordinal,
             ours,
-            transaction_key: Some(header.transaction_key.clone()).filter(|key| !key.is_empty()),
         };
         let observations =
             (meta.ordinal..)

@@ -209,7 +209,6 @@ impl EventBus {
         let mut credit = Credit::default();
         let (preset, replay_id) = match from {
             ReplayFrom::Earliest => (ReplayPreset::Earliest, Vec::new()),
-            ReplayFrom::Latest => (ReplayPreset::Latest, Vec::new()),
             ReplayFrom::After(position) => (ReplayPreset::Custom, position.clone()),
         };
         let first = FetchRequest {

@@ -19,7 +19,7 @@ use crate::model::observation::Version;
 use crate::model::schema::ObjectSchema;
 use crate::model::value::Payload;
 use crate::ports::salesforce::{
-    Deleted, Disposition, FilterTrial, OrgLimits, ReadBy, SalesforceError, SalesforceRecord,
+    Deleted, Disposition, FilterTrial, ReadBy, SalesforceError, SalesforceRecord,
     ScanPage,
 };
 
@@ -261,21 +261,14 @@ impl Reader<'_> {
             .collect())
     }
 
-    /// Reads the org's limits.
-    pub(super) async fn limits(&self) -> Result<OrgLimits, SalesforceError> {
+    /// Reads the org's limits, which every user may.
+    pub(super) async fn probe(&self) -> Result<(), SalesforceError> {
         let what = "reading the limits";
         let call = self.get(self.rest.path("/limits"));
-        let body = self
-            .rest
-            .fetch(what, &call)
-            .await
-            .map_err(|fetched| fetched.into_error_of_org(what))?;
-        let limits: BTreeMap<String, Limit> = serde_json::from_slice(&body).unwrap_or_default();
-        let pair = |name: &str| limits.get(name).and_then(Limit::pair);
-        Ok(OrgLimits {
-            api_requests: pair("DailyApiRequests"),
-            delivered_events: pair("DailyDeliveredPlatformEvents"),
-        })
+        match self.rest.fetch(what, &call).await {
+            Ok(_) => Ok(()),
+            Err(fetched) => Err(fetched.into_error_of_org(what)),
+        }
     }
 
     async fn columns(
@@ -378,21 +371,6 @@ fn minute_text(ms: i64) -> Option<String> {
         time.to_rfc3339_opts(SecondsFormat::Secs, true)
             .replace(':', "%3A"),
     )
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "PascalCase")]
-struct Limit {
-    #[serde(default)]
-    max: Option<i64>,
-    #[serde(default)]
-    remaining: Option<i64>,
-}
-
-impl Limit {
-    fn pair(&self) -> Option<(i64, i64)> {
-        Some((self.max?, self.remaining?))
-    }
 }
 
 /// The columns of one read: the requested ones, and those for the record's id, deletion and version.

@@ -12,7 +12,7 @@ use syncline::model::ids::{FieldName, ObjectName, SalesforceId};
 use syncline::model::schema::ObjectSchema;
 use syncline::ports::salesforce::{
     ChangeEvents, EventBatch, EventStream, FilterTrial, Interest, Lane, OrgClock, OrgIdentity,
-    OrgLimits, ReadBy, ReplayFrom, SalesforceError, SalesforcePort, SalesforceRecord, ScanPage,
+    ReadBy, ReplayFrom, SalesforceError, SalesforcePort, SalesforceRecord, ScanPage,
     StreamEnd, Write, WriteOutcome,
 };
 use tokio::sync::Notify;
@@ -205,7 +205,7 @@ impl SalesforcePort for PausingSalesforce {
             topic: topic.to_owned(),
             position: match from {
                 ReplayFrom::After(position) => Some(position.clone()),
-                ReplayFrom::Earliest | ReplayFrom::Latest => None,
+                ReplayFrom::Earliest => None,
             },
         }))
     }
@@ -223,8 +223,8 @@ impl SalesforcePort for PausingSalesforce {
         self.inner.change_events(object).await
     }
 
-    async fn limits(&self) -> Result<OrgLimits, SalesforceError> {
-        self.inner.limits().await
+    async fn probe(&self) -> Result<(), SalesforceError> {
+        self.inner.probe().await
     }
 }
 

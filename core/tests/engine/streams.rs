@@ -307,7 +307,7 @@ async fn queued_events_are_recorded_before_they_are_acknowledged() {
     });
     let subscribed = stage
         .salesforce
-        .subscribe(ALL_CHANGES_TOPIC, &ReplayFrom::Latest, &mapped.collect())
+        .subscribe(ALL_CHANGES_TOPIC, &ReplayFrom::Earliest, &mapped.collect())
         .await;
     let mut stream = subscribed.unwrap();
     // The first keep-alive arrives when the subscription is open.

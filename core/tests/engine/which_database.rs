@@ -225,9 +225,9 @@ async fn work_of_the_former_database_ends_when_another_is_adopted() {
             select record_id, tenant, object, 'leased', 'gone', syncline.clock() + interval '1 hour'
             from syncline.sync_link where external_id = 'a-1';
             insert into syncline.sync_intent
-                (intent_id, record_id, tenant, object, fencing_token, action, fields, lane, deadline, config_hash)
+                (intent_id, record_id, tenant, object, fencing_token, action, fields, deadline, config_hash)
             select gen_random_uuid(), record_id, tenant, object, fencing_token, 'update', '{\"Phone\": \"7\"}',
-                'collections', syncline.clock() + interval '1 hour', ''
+                syncline.clock() + interval '1 hour', ''
             from syncline.sync_task;
             update syncline.sync_checkpoint set lease_owner = 'gone', lease_until = syncline.clock() + interval '1 hour';
             insert into syncline.sync_wake_up_permit values ('acme', 'Account', 0, syncline.clock() + interval '1 hour');

@@ -166,7 +166,6 @@ async fn our_own_writes_are_marked() {
     let (seen, _) = observe(&mut *stream, 3).await;
     let ours: Vec<bool> = seen.iter().map(|one| one.ours).collect();
     assert_eq!(ours, [true, false, true]);
-    assert!(seen[0].transaction_key.is_some());
 }
 
 #[tokio::test]
@@ -214,16 +213,6 @@ async fn backlog_arrives_in_large_batches() {
 }
 
 #[tokio::test]
-async fn latest_subscription_starts_with_the_next_event() {
-    let stand = Stand::new().await;
-    stand.person_inserts(&json!({"Name": "Before"}));
-    let mut stream = subscribe(&stand, &ReplayFrom::Latest).await;
-    let id = stand.person_inserts(&json!({"Name": "After"}));
-    let (seen, _) = observe(&mut *stream, 1).await;
-    assert_eq!(seen[0].salesforce_id, id);
-}
-
-#[tokio::test]
 async fn quiet_stream_returns_positions_to_callers_that_wait() {
     let stand = Stand::new().await;
     let mut stream = subscribe(&stand, &ReplayFrom::Earliest).await;
@@ -247,7 +236,7 @@ async fn malformed_or_expired_position_is_lost() {
     stand
         .control("clock", json!({"advance_ms": 80 * 3_600_000_i64}))
         .await;
-    stand.client.limits().await.unwrap();
+    stand.client.probe().await.unwrap();
     for lost in [
         old,
         ReplayFrom::After(vec![1, 2, 3]),

@@ -246,53 +246,6 @@ async fn history_is_found_by_any_id_of_the_record() {
 }
 
 #[tokio::test]
-async fn export_never_skips_a_line_committed_late() {
-    // Which lines may be exported depends on all open transactions of the server.
-    let mut world = World::alone().await;
-    let tenant = world.mapped.tenant.clone();
-    let line = "insert into syncline.sync_journal (tenant, object, source, operation)
-        values ('acme', 'Account', 'postgres', 'update')";
-    let mut late = world.database.connect().await;
-    execute(&mut late, &format!("begin; {line}")).await;
-    world.sql(line).await;
-    assert!(
-        world
-            .store
-            .export_journal(&tenant, "s3", 10)
-            .await
-            .unwrap()
-            .is_empty(),
-        "a line before it is not committed yet"
-    );
-    execute(&mut late, "commit").await;
-    let lines = world.store.export_journal(&tenant, "s3", 10).await.unwrap();
-    assert_eq!(lines.len(), 2);
-    assert!(
-        world
-            .store
-            .advance_export_watermark(&tenant, "s3", lines[0].position)
-            .await
-            .unwrap()
-    );
-    let rest = world.store.export_journal(&tenant, "s3", 10).await.unwrap();
-    assert_eq!(rest[..], lines[1..]);
-    assert!(
-        world
-            .store
-            .advance_export_watermark(&tenant, "s3", lines[1].position)
-            .await
-            .unwrap()
-    );
-    assert!(
-        !world
-            .store
-            .advance_export_watermark(&tenant, "s3", lines[0].position)
-            .await
-            .unwrap()
-    );
-}
-
-#[tokio::test]
 async fn change_is_appended_once() {
     let world = World::new().await;
     let envelope = |name: &str, cursor: u8| ChangeEnvelope {

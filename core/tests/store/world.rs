@@ -61,13 +61,6 @@ impl World {
         Self::with(ACCOUNT, account()).await
     }
 
-    /// Opens the same on a server that no other test uses.
-    pub(crate) async fn alone() -> Self {
-        let database = TestDatabase::alone().await;
-        migrate(database.url()).await;
-        Self::on(database, ACCOUNT, account()).await
-    }
-
     pub(crate) async fn with(table: &str, sync: ObjectSync) -> Self {
         let database = TestDatabase::prepared("migrated", async |url| migrate(&url).await).await;
         Self::on(database, table, sync).await
@@ -321,7 +314,6 @@ pub(crate) fn seen(
         cursor: SourceCursor::Snapshot("test".to_owned()),
         ordinal: 0,
         ours: false,
-        transaction_key: None,
     }
 }
 

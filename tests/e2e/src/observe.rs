@@ -139,21 +139,21 @@ pub async fn captured(pool: &PgPool) -> anyhow::Result<BTreeMap<String, i64>> {
     .await
 }
 
-/// Returns how many writes to Salesforce were made, by lane.
+/// Returns how many writes to Salesforce were made.
 ///
 /// # Errors
 ///
 /// When Postgres cannot be read.
-pub async fn applied_by_lane(pool: &PgPool) -> anyhow::Result<BTreeMap<String, i64>> {
-    counted(
-        pool,
-        "select lane, count(*)
+pub async fn writes_applied(pool: &PgPool) -> anyhow::Result<i64> {
+    Ok(sqlx::query_scalar(
+        "select count(*)
         from syncline.sync_intent
         where tenant = $1
-        and state in ('applied', 'confirmed')
-        group by lane",
+        and state in ('applied', 'confirmed')",
     )
-    .await
+    .bind(TENANT)
+    .fetch_one(pool)
+    .await?)
 }
 
 /// Returns how many times a row was written in Postgres.

@@ -42,8 +42,6 @@ pub struct KeyedChange {
     pub changed_at_ms: Option<i64>,
     /// The fields that it edited, if their times may matter.
     pub fields: Vec<FieldName>,
-    /// The transaction.
-    pub xid: Option<i64>,
 }
 
 /// A record as it is after the batch.
@@ -69,8 +67,6 @@ pub struct Entry {
     pub changed_at_ms: Option<i64>,
     /// When its fields were last edited, see [`KnownRecord::postgres_edited`].
     pub edited: BTreeMap<FieldName, i64>,
-    /// The transaction of the last change.
-    pub xid: Option<i64>,
     /// External ids as written in this batch.
     pub raw_ids: BTreeSet<String>,
     /// External ids as written that its row no longer has after this batch.
@@ -128,7 +124,6 @@ impl RowIdentityMap {
                 presence: record.postgres_presence,
                 changed_at_ms: record.postgres_changed_at_ms,
                 edited: record.postgres_edited.clone(),
-                xid: None,
                 raw_ids: BTreeSet::new(),
                 left_behind: BTreeSet::new(),
                 dirty: false,
@@ -177,7 +172,6 @@ impl RowIdentityMap {
         } else {
             entry.note_edits(change);
         }
-        entry.xid = change.xid.or(entry.xid);
         index
     }
 
@@ -256,7 +250,6 @@ impl RowIdentityMap {
             presence: Presence::Unseen,
             changed_at_ms: None,
             edited: BTreeMap::new(),
-            xid: None,
             raw_ids: BTreeSet::new(),
             left_behind: BTreeSet::new(),
             dirty: false,
@@ -364,7 +357,6 @@ mod tests {
             generated: None,
             changed_at_ms: None,
             fields: Vec::new(),
-            xid: None,
         }
     }
 

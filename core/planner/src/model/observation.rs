@@ -132,6 +132,4 @@ pub struct SalesforceObservation {
     pub ordinal: i32,
     /// A hint that the change came from our own write (client tag or user), never a proof.
     pub ours: bool,
-    /// transactionKey of the event.
-    pub transaction_key: Option<String>,
 }

@@ -78,7 +78,6 @@ fn change(
         generated: nameless.then(|| row_key(&format!("generated-{row}"))),
         changed_at_ms: None,
         fields: Vec::new(),
-        xid: None,
     }
 }
 

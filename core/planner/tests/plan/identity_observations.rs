@@ -46,7 +46,6 @@ fn observation(
         cursor: SourceCursor::Snapshot("page".to_owned()),
         ordinal: 0,
         ours: false,
-        transaction_key: None,
     }
 }
 

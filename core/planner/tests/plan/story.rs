@@ -186,7 +186,6 @@ fn observation(text: &str) -> SalesforceObservation {
         cursor: SourceCursor::Snapshot("test".to_owned()),
         ordinal: 0,
         ours: false,
-        transaction_key: None,
     };
     for word in words {
         match word.split_once('=') {

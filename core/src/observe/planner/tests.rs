@@ -159,7 +159,6 @@ fn lease() -> LeasedTask {
         needs_refresh: false,
         salesforce_id: None,
         external_id: "k-1".to_owned(),
-        transaction: None,
     }
 }
 

@@ -111,7 +111,6 @@ async fn make_ready(tx: &mut Tx, records: &[Uuid], needs_refresh: bool) -> Resul
         .map(|record| NewWork {
             record_id: RecordId(*record),
             needs_refresh,
-            xid: None,
         })
         .collect();
     add_work(tx, &work).await

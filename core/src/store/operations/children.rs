@@ -377,4 +377,4 @@ const EXPECT: &str = "update syncline.sync_link as link
         for no key update of link
     ) as known
     where link.record_id = known.record_id
-    returning link.record_id, known.needs_refresh, null::bigint as xid";
+    returning link.record_id, known.needs_refresh";

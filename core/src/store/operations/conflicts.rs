@@ -112,13 +112,12 @@ impl PgStore {
             return Ok(Resolution::Moved);
         }
         let lost = let_win(&mut known, &open, field.as_ref(), winner)?;
-        save_records(&mut tx, &[known], &mapped.config_hash).await?;
+        save_records(&mut tx, &[known]).await?;
         insert_discarded_values(&mut tx, &lost, &mapped.config_hash).await?;
         close(&mut tx, conflict_id, winner).await?;
         let work = NewWork {
             record_id,
             needs_refresh: false,
-            xid: None,
         };
         add_work(&mut tx, &[work]).await?;
         tx.commit().await?;

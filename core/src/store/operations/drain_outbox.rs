@@ -196,7 +196,6 @@ fn keyed(mapped: &MappedObject, valid: &ValidOutbox, row: &Claimed) -> Result<Ke
         generated,
         changed_at_ms: row.changed_at.map(|at| at.timestamp_millis()),
         fields: edited_fields(mapped, valid, row),
-        xid: row.xid,
     })
 }
 
@@ -301,10 +300,9 @@ async fn take_in(
         .iter()
         .zip(&records)
         .filter(|(entry, _)| entry.dirty)
-        .map(|(entry, record_id)| NewWork {
+        .map(|(_, record_id)| NewWork {
             record_id: *record_id,
             needs_refresh: false,
-            xid: entry.xid,
         })
         .collect();
     add_work(tx, &work).await?;
@@ -391,7 +389,7 @@ async fn empty_places(tx: &mut Tx, accepted: &[Accepted<'_>]) -> Result<usize, S
                 where link.tenant = place.tenant
                 and link.object = place.object
                 and link.postgres_presence = 'present'
-                returning link.record_id, false as needs_refresh, null::bigint as xid",
+                returning link.record_id, false as needs_refresh",
             ))
             .bind(tenants)
             .bind(objects),
@@ -419,10 +417,7 @@ async fn write_links(
         .filter(|entry| entry.dirty)
         .filter_map(updated)
         .collect();
-    let config_hash = mapped_objects
-        .first()
-        .map_or("", |mapped| &mapped.config_hash);
-    save_records(tx, &known, config_hash).await?;
+    save_records(tx, &known).await?;
     let new: Vec<KnownRecord> = entries
         .iter()
         .filter(|entry| entry.known.is_none())

@@ -309,7 +309,7 @@ async fn write(
         !record.dirty && !record.known.postgres_edited.is_empty() && !writes.any(Intent::is_pending)
     });
     let idle = idle.into_iter().collect();
-    save_seen_records(tx, &changed, &idle, config_hash).await?;
+    save_seen_records(tx, &changed, &idle).await?;
     make_new(tx, batch).await?;
     let kept = || batch.records().iter().filter(|record| !record.merged);
     let intents: Vec<Intent> = kept()
@@ -324,7 +324,6 @@ async fn write(
         .map(|record| NewWork {
             record_id: record.known.link.record_id,
             needs_refresh: record.needs_refresh,
-            xid: None,
         })
         .collect();
     add_work(tx, &work).await?;

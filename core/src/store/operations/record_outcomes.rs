@@ -73,7 +73,7 @@ pub(super) async fn record_outcomes(
     }
     make_room(tx, mapped, &writes).await?;
     free_keys(tx, &writes.moved).await?;
-    save_records(tx, &writes.links, &mapped.config_hash).await?;
+    save_records(tx, &writes.links).await?;
     add_raw_aliases(tx, &writes.aliases).await?;
     insert_intents(tx, mapped, &writes.intents).await?;
     write_conflicts(tx, mapped, &writes.conflicts, &writes.replanned).await?;
@@ -126,7 +126,6 @@ impl BatchWrites {
                     self.again.push(NewWork {
                         record_id: record.lease.record_id,
                         needs_refresh: false,
-                        xid: None,
                     });
                 }
                 self.intents.push(intent.clone());
@@ -492,7 +491,6 @@ async fn make_room(
         .map(|record| NewWork {
             record_id: RecordId(record),
             needs_refresh: true,
-            xid: None,
         })
         .collect();
     add_work(tx, &work).await

@@ -355,7 +355,7 @@ impl Settling<'_> {
 
     async fn write(self, tx: &mut Tx) -> Result<(), StoreError> {
         let writes = self.writes;
-        save_records(tx, &writes.links, &self.mapped.config_hash).await?;
+        save_records(tx, &writes.links).await?;
         save_intents(tx, &writes.intents).await?;
         save_refusals(tx, &writes.refusals).await?;
         write_journal(tx, &writes.journal).await?;

@@ -157,7 +157,7 @@ async fn forget_agreements(tx: &mut Tx, mapped: &MappedObject) -> Result<(), Sto
                 updated_at = syncline.clock()
             where tenant = $1
             and object = $2
-            returning record_id, false as needs_refresh, null::bigint as xid",
+            returning record_id, false as needs_refresh",
         ))
         .bind(mapped.tenant.as_str())
         .bind(mapped.sync.object.as_str()),

@@ -97,7 +97,7 @@ pub enum EntryKind {
     ConflictOpened,
     /// A conflict was closed: `conflict_id`, `field`, `state`, `resolution`.
     ConflictClosed,
-    /// A write to Salesforce was recorded: `intent_id`, `action`, `lane`, `fields`, `config_hash`.
+    /// A write to Salesforce was recorded: `intent_id`, `action`, `fields`, `config_hash`.
     WriteRecorded,
     /// A write has its final state: `intent_id`, `state`, `refusal`.
     WriteEnded,
@@ -337,7 +337,7 @@ const HISTORY: &str = "select at, kind, particulars
         select
             created_at, 5, 0, 'write_recorded',
             jsonb_build_object(
-                'intent_id', intent_id, 'action', action, 'lane', lane, 'fields', fields,
+                'intent_id', intent_id, 'action', action, 'fields', fields,
                 'config_hash', config_hash
             )
         from syncline.sync_intent

@@ -81,12 +81,11 @@ pub(crate) async fn insert_intents(
         "recording intents",
         sqlx::query(
             "insert into syncline.sync_intent (
-                intent_id, record_id, tenant, object, fencing_token, action, fields, lane, deadline, config_hash
+                intent_id, record_id, tenant, object, fencing_token, action, fields, deadline, config_hash
             )
             select
                 new.intent_id, task.record_id, task.tenant, task.object, new.token, new.action, new.fields,
-                -- Its lane is chosen later, among all writes of the round.
-                'rest', task.lease_until, $2
+                task.lease_until, $2
             from unnest($1::uuid[], $3::uuid[], $4::bigint[], $5::text[], $6::jsonb[]) as new (
                 intent_id, record_id, token, action, fields
             )

@@ -12,7 +12,7 @@ use crate::store::transaction::{Tx, recordset};
 /// Least retention of the journal, in days.
 const JOURNAL_DAYS: i32 = 14;
 
-/// Days after which the journal is dropped even if a change is not settled or an export lags.
+/// Days after which the journal is dropped even if a change is not settled.
 pub(crate) const JOURNAL_DAYS_MAX: i32 = 60;
 
 /// One line of the journal.
@@ -77,20 +77,11 @@ pub(crate) async fn write_journal(tx: &mut Tx, lines: &[JournalLine]) -> Result<
     Ok(())
 }
 
-/// A position in the journal: everything before it was committed when it was read.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-pub struct JournalPosition {
-    /// The writing transaction.
-    pub transaction: i64,
-    /// The line.
-    pub journal_id: i64,
-}
-
 /// One line of the journal.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct JournalEntry {
-    /// Its place.
-    pub position: JournalPosition,
+    /// Its id.
+    pub journal_id: i64,
     /// When it was written.
     pub journaled_at: DateTime<Utc>,
     /// The object.
@@ -122,7 +113,6 @@ pub struct JournalEntry {
 /// A row of `sync_journal`.
 #[derive(sqlx::FromRow)]
 pub(crate) struct EntryRow {
-    pub(crate) transaction: i64,
     pub(crate) journal_id: i64,
     pub(crate) journaled_at: DateTime<Utc>,
     pub(crate) object: String,
@@ -144,10 +134,7 @@ impl TryFrom<EntryRow> for JournalEntry {
 
     fn try_from(row: EntryRow) -> Result<Self, StoreError> {
         Ok(Self {
-            position: JournalPosition {
-                transaction: row.transaction,
-                journal_id: row.journal_id,
-            },
+            journal_id: row.journal_id,
             journaled_at: row.journaled_at,
             object: ObjectName::parse(&row.object).map_err(corrupt)?,
             record_id: row.record_id.map(RecordId),
@@ -175,7 +162,7 @@ pub(crate) async fn record_journal(
         .rows(
             "reading a record's journal",
             sqlx::query_as(
-                "select journal.*, journal.xid::text::bigint as transaction
+                "select journal.*
                 from syncline.sync_journal as journal
                 where journal.record_id = $1
                 order by journal.journal_id desc
@@ -210,16 +197,8 @@ pub(crate) async fn drop_partitions(tx: &mut Tx) -> Result<(), StoreError> {
                         syncline.clock() - make_interval(days => $2),
                         least(
                             syncline.clock() - make_interval(days => $1),
-                            -- A change that is not settled keeps its evidence,
-                            (select min(dirty_since) from syncline.sync_task),
-                            -- and an export keeps what it has not read.
-                            (
-                                select unread.journaled_at
-                                from syncline.sync_journal as unread
-                                where unread.xid >= (select min(xid) from syncline.sync_export_watermark)
-                                order by unread.xid, unread.journal_id
-                                limit 1
-                            )
+                            -- A change that is not settled keeps its evidence.
+                            (select min(dirty_since) from syncline.sync_task)
                         )
                     )
                 )",

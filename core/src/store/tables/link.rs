@@ -259,9 +259,8 @@ struct SavedLink<'a> {
 pub(crate) async fn save_records(
     tx: &mut Tx,
     records: &[KnownRecord],
-    config_hash: &str,
 ) -> Result<(), StoreError> {
-    save_seen_records(tx, records, &BTreeSet::new(), config_hash).await
+    save_seen_records(tx, records, &BTreeSet::new()).await
 }
 
 /// Like [`save_records`]. Those of `idle` that have no task forget when their columns were edited: nothing is left to
@@ -270,7 +269,6 @@ pub(crate) async fn save_seen_records(
     tx: &mut Tx,
     records: &[KnownRecord],
     idle: &BTreeSet<RecordId>,
-    config_hash: &str,
 ) -> Result<(), StoreError> {
     if records.is_empty() {
         return Ok(());
@@ -291,7 +289,6 @@ pub(crate) async fn save_seen_records(
                 local_key = saved.local_key,
                 org_epoch = saved.org_epoch,
                 base = saved.base,
-                base_config_hash = $2,
                 agreed = saved.agreed,
                 remote_state = saved.remote_state,
                 automation_overrides = saved.automation_overrides,
@@ -314,8 +311,7 @@ pub(crate) async fn save_seen_records(
             )
             where link.record_id = saved.record_id",
         )
-        .bind(recordset(&saved))
-        .bind(config_hash),
+        .bind(recordset(&saved)),
     )
     .await?;
     let ids: Vec<Uuid> = records

@@ -26,7 +26,6 @@ pub(crate) struct Claimed {
     pub(crate) changed: Option<serde_json::Value>,
     pub(crate) tombstone: Option<bool>,
     pub(crate) cursor: Option<String>,
-    pub(crate) xid: Option<i64>,
     pub(crate) changed_at: Option<DateTime<Utc>>,
 }
 

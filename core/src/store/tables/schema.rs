@@ -94,8 +94,7 @@ pub(crate) async fn keep_schemas(
             order by object
             -- An unchanged schema is not written again.
             on conflict (tenant, object) do update
-            set described = excluded.described,
-                described_at = syncline.clock()
+            set described = excluded.described
             where known.described is distinct from excluded.described",
         )
         .bind(tenant.as_str())
@@ -130,7 +129,7 @@ async fn plan_again(tx: &mut Tx, tenant: &TenantId, objects: &[String]) -> Resul
     if objects.is_empty() {
         return Ok(());
     }
-    let records = "select record_id, true as needs_refresh, null::bigint as xid
+    let records = "select record_id, true as needs_refresh
         from syncline.sync_link
         where tenant = $1
         and object = any($2)";

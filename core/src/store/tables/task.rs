@@ -26,8 +26,6 @@ pub(crate) struct NewWork {
     pub(crate) record_id: RecordId,
     /// It must be read in Salesforce first.
     pub(crate) needs_refresh: bool,
-    /// The Postgres transaction the work came from.
-    pub(crate) xid: Option<i64>,
 }
 
 impl NewWork {
@@ -36,7 +34,6 @@ impl NewWork {
         Self {
             record_id,
             needs_refresh: true,
-            xid: None,
         }
     }
 }
@@ -46,8 +43,8 @@ pub(crate) async fn add_work(tx: &mut Tx, work: &[NewWork]) -> Result<(), StoreE
     if work.is_empty() {
         return Ok(());
     }
-    let records = "select record_id, needs_refresh, xid
-        from jsonb_to_recordset($1) as work (record_id uuid, needs_refresh boolean, xid bigint)";
+    let records = "select record_id, needs_refresh
+        from jsonb_to_recordset($1) as work (record_id uuid, needs_refresh boolean)";
     tx.run(
         "adding work",
         sqlx::query(work_for(records)).bind(recordset(work)),
@@ -59,8 +56,7 @@ pub(crate) async fn add_work(tx: &mut Tx, work: &[NewWork]) -> Result<(), StoreE
 /// Returns the statement that adds work to records: a new task, or a new generation of their task. A parked
 /// record becomes ready with no attempts, and its dead letter is closed.
 ///
-/// `records` selects them, or changes their links and returns them: `record_id`, `needs_refresh` and `xid`, the
-/// Postgres transaction that the work came from.
+/// `records` selects them, or changes their links and returns them: `record_id` and `needs_refresh`.
 pub(crate) fn work_for(records: &str) -> AssertSqlSafe<String> {
     AssertSqlSafe(format!(
         "with work as (
@@ -75,8 +71,8 @@ pub(crate) fn work_for(records: &str) -> AssertSqlSafe<String> {
             and letter.origin = 'task'
             and letter.closed_at is null
         )
-        insert into syncline.sync_task as task (record_id, tenant, object, needs_refresh, xid)
-        select link.record_id, link.tenant, link.object, work.needs_refresh, work.xid
+        insert into syncline.sync_task as task (record_id, tenant, object, needs_refresh)
+        select link.record_id, link.tenant, link.object, work.needs_refresh
         from work
         join syncline.sync_link as link using (record_id)
         order by link.record_id
@@ -87,7 +83,6 @@ pub(crate) fn work_for(records: &str) -> AssertSqlSafe<String> {
             attempts = case when task.state = 'parked' then '{{}}' else task.attempts end,
             due_at = least(task.due_at, syncline.clock()),
             needs_refresh = task.needs_refresh or excluded.needs_refresh,
-            xid = coalesce(excluded.xid, task.xid),
             code = null,
             reason = null,
             awaits = null,
@@ -198,14 +193,13 @@ const LEASE: &str = "with due as materialized (
             updated_at = syncline.clock()
         from due
         where task.record_id = due.record_id
-        returning task.record_id, task.fencing_token, task.generation, task.attempts, task.xid, due.needs_refresh, due.due_at
+        returning task.record_id, task.fencing_token, task.generation, task.attempts, due.needs_refresh, due.due_at
     )
     select
         leased.record_id,
         leased.fencing_token,
         leased.generation,
         leased.attempts,
-        leased.xid,
         link.salesforce_id,
         link.external_id,
         leased.needs_refresh or exists (
@@ -233,7 +227,6 @@ impl FromRow<'_, PgRow> for LeasedTask {
                 .transpose()
                 .map_err(|error| sqlx::Error::Decode(error.into()))?,
             external_id: row.try_get("external_id")?,
-            transaction: row.try_get("xid")?,
         })
     }
 }

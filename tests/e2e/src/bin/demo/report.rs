@@ -78,9 +78,10 @@ async fn moved(world: &World, findings: &Findings<'_>) -> anyhow::Result<Vec<[St
         "rows written in Postgres",
         observe::rows_written(&world.pool).await?,
     ));
-    for (lane, applied) in observe::applied_by_lane(&world.pool).await? {
-        rows.push(row(&format!("written to Salesforce by {lane}"), applied));
-    }
+    rows.push(row(
+        "records written in Salesforce",
+        observe::writes_applied(&world.pool).await?,
+    ));
     rows.push(row("Salesforce API calls of the engine", engine_calls));
     rows.push(row(
         "change events delivered",

@@ -1,4 +1,4 @@
-//! Exports the journal, and appends changes that a caller observed.
+//! Reads one line of the journal, and appends changes that a caller observed.
 
 use serde::{Deserialize, Serialize};
 
@@ -7,7 +7,7 @@ use crate::model::ids::{ObjectName, TenantId};
 use crate::ports::StoreError;
 use crate::store::PgStore;
 use crate::store::enum_text::enum_text;
-use crate::store::tables::journal::{EntryRow, JournalEntry, JournalPosition};
+use crate::store::tables::journal::{EntryRow, JournalEntry};
 use crate::store::transaction::recordset;
 
 /// The result of appending a change.
@@ -38,42 +38,6 @@ struct AppendRow<'a> {
 }
 
 impl PgStore {
-    /// Returns at most `limit` lines of the tenant's journal after the reader's watermark, in an order in
-    /// which no line can appear later: lines of running transactions, and all after them, are not returned
-    /// yet.
-    pub async fn export_journal(
-        &self,
-        tenant: &TenantId,
-        name: &str,
-        limit: i64,
-    ) -> Result<Vec<JournalEntry>, StoreError> {
-        let mut tx = self.begin().await?;
-        let rows: Vec<EntryRow> = tx
-            .rows(
-                "exporting the journal",
-                sqlx::query_as(
-                    "select journal.*, journal.xid::text::bigint as transaction
-                    from syncline.sync_journal as journal
-                    left join syncline.sync_export_watermark as watermark
-                        on watermark.tenant = $1
-                        and watermark.name = $2
-                    where journal.tenant = $1
-                    and (journal.xid, journal.journal_id)
-                        > (coalesce(watermark.xid, '0'::xid8), coalesce(watermark.journal_id, 0))
-                    -- Ids are not given in commit order: read only behind the oldest running writer.
-                    and journal.xid < pg_snapshot_xmin(pg_current_snapshot())
-                    order by journal.xid, journal.journal_id
-                    limit $3",
-                )
-                .bind(tenant.as_str())
-                .bind(name)
-                .bind(limit),
-            )
-            .await?;
-        tx.rollback().await?;
-        rows.into_iter().map(JournalEntry::try_from).collect()
-    }
-
     /// Returns one line of the tenant's journal, or `None` if there is no such line.
     pub async fn journal_entry(
         &self,
@@ -85,7 +49,7 @@ impl PgStore {
             .row(
                 "reading a line of the journal",
                 sqlx::query_as(
-                    "select journal.*, journal.xid::text::bigint as transaction
+                    "select journal.*
                     from syncline.sync_journal as journal
                     where journal.tenant = $1
                     and journal.journal_id = $2",
@@ -96,37 +60,6 @@ impl PgStore {
             .await?;
         tx.rollback().await?;
         row.map(JournalEntry::try_from).transpose()
-    }
-
-    /// Moves the reader's watermark to `position`. Returns false if it is at or after `position` already.
-    pub async fn advance_export_watermark(
-        &self,
-        tenant: &TenantId,
-        name: &str,
-        position: JournalPosition,
-    ) -> Result<bool, StoreError> {
-        let mut tx = self.begin().await?;
-        let moved = tx
-            .run(
-                "moving an export watermark",
-                sqlx::query(
-                    "insert into syncline.sync_export_watermark as known (tenant, name, xid, journal_id)
-                    values ($1, $2, $3::text::xid8, $4)
-                    -- Forward only: a reader that was overtaken moves nothing back.
-                    on conflict (tenant, name) do update
-                    set xid = excluded.xid,
-                        journal_id = excluded.journal_id,
-                        updated_at = syncline.clock()
-                    where (known.xid, known.journal_id) < (excluded.xid, excluded.journal_id)",
-                )
-                .bind(tenant.as_str())
-                .bind(name)
-                .bind(position.transaction.to_string())
-                .bind(position.journal_id),
-            )
-            .await?;
-        tx.commit().await?;
-        Ok(moved == 1)
     }
 
     /// Appends observed changes to the journal, as evidence. A change with the same position and the same
