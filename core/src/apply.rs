@@ -20,9 +20,9 @@ use crate::model::ids::ObjectName;
 use crate::observe::planner::ObjectPlanner;
 use crate::planner::policy::delete_guard::MASS_DELETE;
 use crate::planner::policy::freshness::{Freshness, STREAM_AGE_MS_MAX};
-use crate::ports::MappedObject;
-use crate::ports::job_store::{Control, NextWakeUp, Outage, StreamName};
+use crate::ports::job_store::{Control, NextWakeUp, Outage};
 use crate::ports::salesforce::Disposition;
+use crate::ports::{MappedObject, StreamName};
 use crate::salesforce::ALL_CHANGES_TOPIC;
 
 use perform::{Batch, perform};
@@ -141,11 +141,11 @@ struct Capture {
 /// Returns how recent the object's remote states are. Relayed events have no stream of ours that could be late.
 fn freshness(job: &Job<'_>, object: &ObjectName, control: &Control) -> Freshness {
     let stream = match job.tenant.config.capture {
-        CaptureMode::Pubsub => format!("events:{ALL_CHANGES_TOPIC}"),
-        CaptureMode::Poll => format!("poll:{object}"),
+        CaptureMode::Pubsub => StreamName::Events(ALL_CHANGES_TOPIC.to_owned()),
+        CaptureMode::Poll => StreamName::Poll(object.clone()),
         CaptureMode::Relay => return Freshness::Streamed,
     };
-    match control.stream_ages_ms.get(&StreamName(stream)) {
+    match control.stream_ages_ms.get(&stream) {
         Some(age_ms) if *age_ms <= STREAM_AGE_MS_MAX => Freshness::Streamed,
         Some(_) | None => Freshness::Behind,
     }

@@ -13,8 +13,8 @@ use std::sync::Arc;
 
 use crate::model::ids::{ObjectName, TenantId};
 
-use crate::ports::job_store::{DelayedWakeUp, StreamName};
-use crate::ports::{MappedObject, SalesforcePort, Store, WakeUp};
+use crate::ports::job_store::DelayedWakeUp;
+use crate::ports::{MappedObject, SalesforcePort, Store, StreamName, WakeUp};
 
 use error::Error;
 use guard::StreamGuard;
@@ -145,7 +145,7 @@ impl<'a> Job<'a> {
         match self.store().release_stream(&guard).await {
             Ok(()) => guard.disarm(),
             Err(error) => tracing::warn!(
-                tenant = %self.id(), stream = %guard.stream.0, %error,
+                tenant = %self.id(), stream = %guard.stream, %error,
                 "a stream's lease cannot be released now; it expires by itself"
             ),
         }

@@ -18,6 +18,7 @@ pub mod record;
 pub mod salesforce;
 pub mod secret_source;
 pub mod store_error;
+pub mod stream_name;
 pub mod wakeup;
 
 pub use apply_store::{ApplyStore, RecordPlanner};
@@ -31,6 +32,7 @@ pub use reconcile_store::ReconcileStore;
 pub use salesforce::{EventStream, SalesforceError, SalesforcePort};
 pub use secret_source::{SecretSource, SecretUnreadable};
 pub use store_error::{OutOfReach, StoreError};
+pub use stream_name::StreamName;
 pub use wakeup::{WakeUp, WakeUpError, WakeUpPort};
 
 /// One tenant's Postgres, with the calls of all jobs.

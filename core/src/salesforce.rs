@@ -44,9 +44,8 @@ use crate::model::ids::{FieldName, ObjectName, SalesforceId};
 use crate::model::schema::ObjectSchema;
 use crate::ports::SecretSource;
 use crate::ports::salesforce::{
-    ChangeEvents, EventStream, FilterTrial, Interest, Lane, OrgClock, OrgIdentity,
-    ReadBy, ReplayFrom, SalesforceError, SalesforcePort, SalesforceRecord, ScanPage, Write,
-    WriteOutcome,
+    ChangeEvents, EventStream, FilterTrial, Interest, Lane, OrgClock, OrgIdentity, ReadBy,
+    ReplayFrom, SalesforceError, SalesforcePort, SalesforceRecord, ScanPage, Write, WriteOutcome,
 };
 
 pub use self::advice::advice;

@@ -28,8 +28,8 @@ use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 pub use mapped_table::facts::DuplicateKey;
 pub use operations::conflicts::Resolution;
 pub use operations::discarded_values::{DiscardedValue, Restored};
-pub use operations::journal::AppendResult;
 pub use operations::install::InstallOptions;
+pub use operations::journal::AppendResult;
 pub use operations::status::{
     ObjectStatus, OutboxStatus, PublishedComparison, RecordHistory, TenantStatus,
 };

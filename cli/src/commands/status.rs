@@ -6,6 +6,7 @@ use chrono::{DateTime, Utc};
 use serde::Serialize;
 use serde_json::json;
 use syncline::config::{CaptureMode, TenantConfig};
+use syncline::ports::StreamName;
 use syncline::ports::job_store::{JobKind, Outage, WithheldField};
 use syncline::store::{CheckpointState, JobStatus, ObjectStatus, TenantStatus};
 
@@ -118,7 +119,7 @@ fn seconds_since(status: &TenantStatus, moment: DateTime<Utc>) -> f64 {
 fn outbox_problem(status: &TenantStatus, stale: f64) -> Option<String> {
     let oldest = status.outbox.oldest_seconds.unwrap_or_default();
     let mut streams = status.streams.iter();
-    let taken = streams.find(|stream| stream.stream.0 == "outbox");
+    let taken = streams.find(|stream| stream.stream == StreamName::Outbox);
     let taken = taken.and_then(|stream| stream.captured_at);
     let is_taken = taken.is_some_and(|at| seconds_since(status, at) <= stale);
     (oldest > stale && !is_taken).then(|| {
@@ -234,11 +235,15 @@ fn stale_streams(status: &TenantStatus, config: &TenantConfig, stale: f64) -> Ve
         return Vec::new();
     }
     let is_read = |stream: &&CheckpointState| match config.capture {
-        CaptureMode::Pubsub => stream.stream.0.starts_with("events:"),
-        CaptureMode::Poll => {
-            let mut objects = config.objects.iter();
-            objects.any(|sync| stream.stream.0 == format!("poll:{}", sync.object))
-        }
+        CaptureMode::Pubsub => matches!(stream.stream, StreamName::Events(_)),
+        CaptureMode::Poll => match &stream.stream {
+            StreamName::Poll(polled) => config.objects.iter().any(|sync| sync.object == *polled),
+            StreamName::Outbox
+            | StreamName::Events(_)
+            | StreamName::Scan(_)
+            | StreamName::Comparison(_)
+            | StreamName::Other(_) => false,
+        },
         CaptureMode::Relay => false,
     };
     let problem = |stream: &CheckpointState| {
@@ -247,7 +252,7 @@ fn stale_streams(status: &TenantStatus, config: &TenantConfig, stale: f64) -> Ve
         (late > stale).then(|| {
             format!(
                 "the stream {} was not read for {}: look at the log of the capture of Salesforce",
-                stream.stream.0,
+                stream.stream,
                 age(late)
             )
         })
@@ -419,7 +424,7 @@ fn streams_table(streams: &[CheckpointState]) -> String {
     let mut shown = table(["stream", "last moved", "reader", "remarks"]);
     for stream in streams {
         shown.add_row([
-            stream.stream.0.clone(),
+            stream.stream.to_string(),
             stream
                 .captured_at
                 .map_or_else(|| "never".to_owned(), |at| at.format("%F %T").to_string()),

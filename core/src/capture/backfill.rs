@@ -15,10 +15,9 @@ use crate::model::cursor::SourceCursor;
 use crate::model::ids::{ObjectName, SalesforceId};
 use crate::model::observation::SalesforceObservation;
 use crate::observe::read::snapshot;
-use crate::ports::MappedObject;
 use crate::ports::capture_store::StreamPosition;
-use crate::ports::job_store::StreamName;
 use crate::ports::salesforce::ScanPage;
+use crate::ports::{MappedObject, StreamName};
 
 use super::window::Window;
 use super::{CaptureOptions, CaptureReport, wake_up_for};
@@ -108,7 +107,7 @@ impl Scan {
     /// Acquires the scan's lease. Returns `None` if the object needs no resync or another worker reads it.
     async fn begin(job: &Job<'_>, object: &ObjectName) -> Result<Option<Self>, Error> {
         let mapped = job.mapped(object)?.clone();
-        let stream = StreamName(format!("scan:{object}"));
+        let stream = StreamName::Scan(object.clone());
         let Some(lease) = job.acquire(&stream).await? else {
             return Ok(None);
         };
@@ -168,7 +167,7 @@ impl Scan {
         page: &ScanPage,
         report: &mut CaptureReport,
     ) -> Result<usize, Error> {
-        let cursor = format!("{}:{}", self.lease.stream.0, self.lease.token.0);
+        let cursor = format!("{}:{}", self.lease.stream, self.lease.token.0);
         let observations: Vec<SalesforceObservation> = page
             .records
             .iter()

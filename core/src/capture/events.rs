@@ -12,8 +12,9 @@ use crate::job::tenant::interest_of;
 use crate::model::cursor::SourceCursor;
 use crate::model::ids::ObjectName;
 use crate::model::observation::SalesforceObservation;
+use crate::ports::StreamName;
 use crate::ports::capture_store::StreamPosition;
-use crate::ports::job_store::{StreamLease, StreamName};
+use crate::ports::job_store::StreamLease;
 use crate::ports::salesforce::{EventBatch, EventStream, Interest, ReplayFrom, StreamEnd};
 use crate::salesforce::{ALL_CHANGES_TOPIC, RelayedBatch, RelayedEvent, read_relayed};
 
@@ -57,7 +58,7 @@ const READ_AGE_MAX_MS: i64 = RETENTION_MS / 3 * 2;
 
 /// Returns the name of the tenant's event stream.
 pub(super) fn stream() -> StreamName {
-    StreamName(format!("events:{ALL_CHANGES_TOPIC}"))
+    StreamName::Events(ALL_CHANGES_TOPIC.to_owned())
 }
 
 /// Acquires the stream's lease and drains the stream. Between batches it reads objects that need a resync.

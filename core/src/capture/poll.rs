@@ -11,10 +11,10 @@ use crate::model::cursor::SourceCursor;
 use crate::model::ids::SalesforceId;
 use crate::model::observation::SalesforceObservation;
 use crate::observe::read::{read_matching, snapshot};
-use crate::ports::MappedObject;
 use crate::ports::capture_store::StreamPosition;
-use crate::ports::job_store::{StreamLease, StreamName};
+use crate::ports::job_store::StreamLease;
 use crate::ports::salesforce::{SalesforceRecord, ScanPage};
+use crate::ports::{MappedObject, StreamName};
 
 use super::backfill::Backfill;
 use super::enrich::unmatched;
@@ -63,7 +63,7 @@ async fn pass(
     window: &Window,
     report: &mut CaptureReport,
 ) -> Result<bool, Error> {
-    let stream = StreamName(format!("poll:{}", mapped.sync.object));
+    let stream = StreamName::Poll(mapped.sync.object.clone());
     let Some(lease) = job.acquire(&stream).await? else {
         return Ok(false);
     };
@@ -79,7 +79,7 @@ async fn pass(
         mapped,
         since_ms: since(&lease, job.now_ms()),
         after: None,
-        cursor: format!("{}:{}", stream.0, job.now_ms()),
+        cursor: format!("{stream}:{}", job.now_ms()),
         lease,
     };
     let mut ended = Ok(true);

@@ -9,7 +9,7 @@ use super::store::{PgStore, known_tenant};
 use crate::capture::{events, postgres};
 use crate::model::SourceCursor;
 use crate::model::ids::ObjectName;
-use crate::ports::job_store::StreamName;
+use crate::ports::StreamName;
 use crate::salesforce::RelayedEvent;
 
 /// Why an event stream ended.
@@ -98,7 +98,7 @@ where
     let object = ObjectName::parse(object.object_name())
         .map_err(|error| ForceSyncError::invalid("object sync", error))?;
     job.mapped(&object)?;
-    let Some(mut lease) = job.acquire(&StreamName(stream_name.to_owned())).await? else {
+    let Some(mut lease) = job.acquire(&StreamName::from(stream_name)).await? else {
         return Ok(0);
     };
     let mut captured = 0;
@@ -127,7 +127,7 @@ pub async fn load_replay_id(
     stream_name: &str,
 ) -> Result<Option<ReplayId>, ForceSyncError> {
     let linked = store.linked().await?;
-    let stream = StreamName(stream_name.to_owned());
+    let stream = StreamName::from(stream_name);
     let checkpoint = store.store().checkpoint(&linked.tenant, &stream).await?;
     Ok(checkpoint.and_then(|checkpoint| match checkpoint.position {
         Some(SourceCursor::SalesforceReplayId(bytes)) => Some(ReplayId { bytes }),

@@ -14,7 +14,7 @@ use crate::model::ids::{ObjectName, TenantId};
 use crate::model::link::Presence;
 use crate::model::{SourceCursor, value};
 use crate::ports::ApplyStore;
-use crate::ports::job_store::StreamName;
+use crate::ports::StreamName;
 use crate::store::{ConflictFilter, JournalEntry};
 
 /// How many of a record's journal lines are searched: some, like settlements, have no payload.
@@ -181,10 +181,10 @@ impl PgStore {
         stream_name: impl AsRef<str>,
     ) -> Result<Option<CheckpointState>, ForceSyncError> {
         let linked = self.linked().await?;
-        let stream = StreamName(stream_name.as_ref().to_owned());
+        let stream = StreamName::from(stream_name.as_ref());
         let checkpoint = self.store.checkpoint(&linked.tenant, &stream).await?;
         Ok(checkpoint.map(|checkpoint| CheckpointState {
-            stream_name: checkpoint.stream.0,
+            stream_name: checkpoint.stream.to_string(),
             cursor_position: checkpoint.position.as_ref().map_or(0, number_of),
             cursor: checkpoint.position.map(|position| position.to_string()),
         }))

@@ -18,6 +18,7 @@ use super::mapped_object::MappedObject;
 use super::record::LeasedTask;
 use super::salesforce::OrgClock;
 use super::store_error::StoreError;
+use super::stream_name::StreamName;
 
 /// Switches, streams, wake-ups and leases of one tenant's Postgres.
 #[async_trait]
@@ -334,10 +335,6 @@ pub struct NewOutage {
     /// How long to wait after each failure in a row; the last wait stays.
     pub waits_ms: Vec<i64>,
 }
-
-/// A stream: `outbox`, `events:<topic>`, `scan:<object>`, `poll:<object>`.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-pub struct StreamName(pub String);
 
 /// The right to read a stream and to move its checkpoint.
 #[derive(Debug, Clone, PartialEq)]

@@ -13,13 +13,12 @@ use crate::job::error::Error;
 use crate::job::guard::StreamGuard;
 use crate::job::tenant::read_fields;
 use crate::model::ids::{ObjectName, RecordId, SalesforceId};
-use crate::ports::MappedObject;
 use crate::ports::comparison::{
     Begin, Comparison, Finding, RecordClass, RowPage, UnknownRow, WalkPosition,
 };
-use crate::ports::job_store::StreamName;
 use crate::ports::record::ObservedRecord;
 use crate::ports::salesforce::ScanPage;
+use crate::ports::{MappedObject, StreamName};
 
 use super::compare::{DriftItem, compare};
 use super::page::{Comparer, PageFindings, SeenIds, count, settled};
@@ -65,7 +64,7 @@ pub(crate) async fn full(
         due.extend(begun.map(|_| mapped));
     }
     for mapped in due {
-        let stream = StreamName(format!("reconcile:{}", mapped.sync.object));
+        let stream = StreamName::Comparison(mapped.sync.object.clone());
         let Some(lease) = job.acquire(&stream).await? else {
             report.complete = false;
             continue;

@@ -19,8 +19,7 @@ use crate::model::observation::Version;
 use crate::model::schema::ObjectSchema;
 use crate::model::value::Payload;
 use crate::ports::salesforce::{
-    Deleted, Disposition, FilterTrial, ReadBy, SalesforceError, SalesforceRecord,
-    ScanPage,
+    Deleted, Disposition, FilterTrial, ReadBy, SalesforceError, SalesforceRecord, ScanPage,
 };
 
 /// Reads from one org.

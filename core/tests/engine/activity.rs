@@ -7,7 +7,7 @@ use serde_json::json;
 use syncline::capture::{CaptureOptions, Idle};
 use syncline::engine::SyncEngine;
 use syncline::ports::JobStore;
-use syncline::ports::job_store::StreamName;
+use syncline::ports::StreamName;
 
 use crate::stage::Stage;
 
@@ -46,7 +46,7 @@ async fn every_instance_listens_for_an_active_tenant() {
 async fn stream_of_an_ended_worker_is_taken_over() {
     let stage = Stage::open().await;
     stage.org.insert("Account", json!({"Name": "Ada"}));
-    let stream = StreamName("events:/data/ChangeEvents".to_owned());
+    let stream = StreamName::from("events:/data/ChangeEvents");
     let successor = SyncEngine::builder()
         .tenant(
             stage.config.clone(),
@@ -75,7 +75,7 @@ async fn capture_takes_over_from_one_that_ends() {
     let stage = Stage::open().await;
     stage.drain().await;
     stage.org.insert("Account", json!({"Name": "Ada"}));
-    let stream = StreamName("events:/data/ChangeEvents".to_owned());
+    let stream = StreamName::from("events:/data/ChangeEvents");
     let ending = stage
         .store
         .acquire_stream(&stage.tenant, &stream, "another", 60_000)

@@ -12,8 +12,8 @@ use syncline::model::ids::{FieldName, ObjectName, SalesforceId};
 use syncline::model::schema::ObjectSchema;
 use syncline::ports::salesforce::{
     ChangeEvents, EventBatch, EventStream, FilterTrial, Interest, Lane, OrgClock, OrgIdentity,
-    ReadBy, ReplayFrom, SalesforceError, SalesforcePort, SalesforceRecord, ScanPage,
-    StreamEnd, Write, WriteOutcome,
+    ReadBy, ReplayFrom, SalesforceError, SalesforcePort, SalesforceRecord, ScanPage, StreamEnd,
+    Write, WriteOutcome,
 };
 use tokio::sync::Notify;
 

@@ -7,7 +7,7 @@ use serde_json::json;
 use syncline::capture::CaptureOptions;
 use syncline::config::CaptureMode;
 use syncline::engine::system::SystemClock;
-use syncline::ports::job_store::StreamName;
+use syncline::ports::StreamName;
 use syncline::ports::salesforce::{Changes, Interest, ReplayFrom};
 use syncline::ports::{Clock, JobStore};
 use syncline::salesforce::ALL_CHANGES_TOPIC;
@@ -27,7 +27,7 @@ async fn stream_has_one_owner() {
     let stage = Stage::open().await;
     stage.org.insert("Account", json!({"Name": "Ada"}));
     let store = Arc::new(stage.store.clone());
-    let stream = StreamName("events:/data/ChangeEvents".to_owned());
+    let stream = StreamName::from("events:/data/ChangeEvents");
     let lease = store
         .acquire_stream(&stage.tenant, &stream, "another", 60_000)
         .await

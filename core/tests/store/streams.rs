@@ -4,8 +4,8 @@ use syncline::model::SourceCursor;
 use syncline::model::observation::ObservationKind::Changed;
 use syncline::model::observation::SalesforceObservation;
 use syncline::ports::capture_store::StreamPosition;
-use syncline::ports::job_store::{DelayedWakeUp, NextWakeUp, StreamLease, StreamName};
-use syncline::ports::{CaptureStore, JobStore, ReconcileStore, StoreError};
+use syncline::ports::job_store::{DelayedWakeUp, NextWakeUp, StreamLease};
+use syncline::ports::{CaptureStore, JobStore, ReconcileStore, StoreError, StreamName};
 
 use super::world::{World, seen};
 
@@ -30,7 +30,7 @@ pub(crate) fn event(seen: SalesforceObservation, id: u8) -> SalesforceObservatio
 }
 
 pub(crate) fn events() -> StreamName {
-    StreamName("events:/data/ChangeEvents".to_owned())
+    StreamName::from("events:/data/ChangeEvents")
 }
 
 pub(crate) async fn lease_events(world: &World, owner: &str) -> StreamLease {
@@ -192,7 +192,7 @@ async fn resync_restarts_the_scan() {
     let world = World::new().await;
     let tenant = &world.mapped.tenant;
     let object = &world.mapped.sync.object;
-    let scan = StreamName("scan:Account".to_owned());
+    let scan = StreamName::from("scan:Account");
     let control = world.store.control(tenant).await.unwrap();
     assert!(control.needs_resync.contains(object), "never scanned");
     let mut lease = world

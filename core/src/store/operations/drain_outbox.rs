@@ -17,7 +17,7 @@ use crate::model::value::Payload;
 use crate::model::{SyncLink, generate};
 use crate::planner::identity::rows::{Entry, KeyedChange, RowIdentityMap, RowKey};
 use crate::ports::capture_store::{CaptureCounts, OutboxReport};
-use crate::ports::{MappedObject, StoreError};
+use crate::ports::{MappedObject, StoreError, StreamName};
 use crate::store::error::contended;
 use crate::store::mapped_table::shape::key_form;
 use crate::store::operations::children::follow;
@@ -26,7 +26,7 @@ use crate::store::tables::checkpoint::{lock_outbox, note_capture};
 use crate::store::tables::dead_letter::{NewDeadLetter, insert_dead_letters};
 use crate::store::tables::journal::{JournalLine, write_journal};
 use crate::store::tables::link::{KnownRecord, free_keys, lock_by_names, make_links, save_records};
-use crate::store::tables::outbox::{Claimed, OUTBOX, claim};
+use crate::store::tables::outbox::{Claimed, claim};
 use crate::store::tables::seen::{Emitted, seen_before};
 use crate::store::tables::task::{NewWork, add_work, work_for};
 use crate::store::transaction::{Tx, recordset};
@@ -225,7 +225,7 @@ fn journal_line(row: &Claimed, valid: &ValidOutbox, mapped: Option<&MappedObject
         source: "postgres",
         operation: valid.operation.as_str().to_owned(),
         external_id: row.external_id.clone(),
-        stream: Some(OUTBOX.to_owned()),
+        stream: Some(StreamName::Outbox.to_string()),
         cursor: Some(valid.cursor.to_string()),
         org_epoch: mapped.map(|mapped| mapped.org_epoch.0),
         payload_hash: row.changed.as_ref().map(canonical_hash),

@@ -8,10 +8,10 @@ use crate::model::ids::{ColumnName, ObjectName, SalesforceId, TableName, TenantI
 use crate::ports::fence::{FenceClaim, FenceMove};
 use crate::ports::job_store::{
     ClockSkew, Control, DelayedWakeUp, JobKind, KnownSchemas, MappedSchemas, MetOrg, NewOutage,
-    NextWakeUp, Outage, StreamLease, StreamName, WritesSent,
+    NextWakeUp, Outage, StreamLease, WritesSent,
 };
 use crate::ports::record::LeasedTask;
-use crate::ports::{JobStore, MappedObject, StoreError};
+use crate::ports::{JobStore, MappedObject, StoreError, StreamName};
 use crate::store::PgStore;
 use crate::store::error::{contended, corrupt};
 use crate::store::mapped_table::columns::read_columns;

@@ -45,9 +45,9 @@ pub(crate) async fn record_observations(
     if let Some((lease, _)) = stream {
         lock_checkpoint(tx, lease).await?;
     }
-    let name = stream.map(|(lease, _)| lease.stream.0.as_str());
+    let name = stream.map(|(lease, _)| lease.stream.to_string());
     let mut sorted = sort(mapped_objects, observations);
-    let duplicate = drop_seen(tx, name.unwrap_or(RELAY), &mut sorted.accepted).await?;
+    let duplicate = drop_seen(tx, name.as_deref().unwrap_or(RELAY), &mut sorted.accepted).await?;
     let loaded = load(tx, &sorted.accepted).await?;
     let mut batch = ObservationBatch::new(loaded);
     let seen: Vec<Seen> = sorted
@@ -56,7 +56,7 @@ pub(crate) async fn record_observations(
         .map(|one| batch.take(origin(one.mapped), one.seen))
         .collect();
     write(tx, mapped_objects, &mut batch).await?;
-    write_evidence(tx, name, &sorted, &seen, &batch).await?;
+    write_evidence(tx, name.as_deref(), &sorted, &seen, &batch).await?;
     if let Some((lease, position)) = stream {
         move_checkpoint(tx, lease, position).await?;
     }

@@ -11,10 +11,9 @@ use serde::{Deserialize, Serialize};
 use crate::model::cursor::SourceCursor;
 use crate::model::ids::{FencingToken, ObjectName, TenantId};
 use crate::ports::capture_store::StreamPosition;
-use crate::ports::job_store::{StreamLease, StreamName};
-use crate::ports::{MappedObject, StoreError};
+use crate::ports::job_store::StreamLease;
+use crate::ports::{MappedObject, StoreError, StreamName};
 use crate::store::error::corrupt;
-use crate::store::tables::outbox::OUTBOX;
 use crate::store::transaction::{Tx, interval};
 
 #[derive(sqlx::FromRow)]
@@ -62,7 +61,7 @@ pub(crate) async fn lease_stream(
                         (extract(epoch from syncline.wall_clock() - read_at) * 1000)::bigint as age_ms",
                 )
                 .bind(tenant.as_str())
-                .bind(&stream.0)
+                .bind(stream.to_string())
                 .bind(owner)
                 .bind(interval(lease_ms)),
             )
@@ -96,7 +95,7 @@ pub(crate) async fn end_stream_lease(tx: &mut Tx, lease: &StreamLease) -> Result
                 and fencing_token = $3",
         )
         .bind(lease.tenant.as_str())
-        .bind(&lease.stream.0)
+        .bind(lease.stream.to_string())
         .bind(lease.token.0)
         .bind(lease.drained),
     )
@@ -145,7 +144,7 @@ pub(crate) async fn stream_ages(
         .await?;
     Ok(rows
         .into_iter()
-        .map(|(stream, age_ms)| (StreamName(stream), age_ms))
+        .map(|(stream, age_ms)| (StreamName::from(stream), age_ms))
         .collect())
 }
 
@@ -181,7 +180,7 @@ pub(crate) async fn mark_scans_need_resync(
 ) -> Result<(), StoreError> {
     let streams: Vec<String> = objects
         .iter()
-        .map(|object| format!("scan:{object}"))
+        .map(|object| StreamName::Scan(object.clone()).to_string())
         .collect();
     tx.run(
         "marking objects for a resync",
@@ -212,7 +211,7 @@ fn parse_position(position: Option<&str>) -> Result<Option<SourceCursor>, StoreE
 }
 
 fn lost(lease: &StreamLease) -> StoreError {
-    StoreError::LeaseLost(format!("stream {} of {}", lease.stream.0, lease.tenant))
+    StoreError::LeaseLost(format!("stream {} of {}", lease.stream, lease.tenant))
 }
 
 /// Locks the checkpoint until the end of the transaction, if the lease and its position are still current.
@@ -232,7 +231,7 @@ pub(crate) async fn lock_checkpoint(tx: &mut Tx, lease: &StreamLease) -> Result<
                 for update",
             )
             .bind(lease.tenant.as_str())
-            .bind(&lease.stream.0)
+            .bind(lease.stream.to_string())
             .bind(lease.token.0)
             .bind(lease.position.as_ref().map(ToString::to_string)),
         )
@@ -267,7 +266,7 @@ pub(crate) async fn move_checkpoint(
                 and position is not distinct from $4",
             )
             .bind(lease.tenant.as_str())
-            .bind(&lease.stream.0)
+            .bind(lease.stream.to_string())
             .bind(lease.token.0)
             .bind(lease.position.as_ref().map(ToString::to_string))
             .bind(position.cursor.to_string())
@@ -294,7 +293,7 @@ pub(crate) async fn note_progress(tx: &mut Tx, lease: &StreamLease) -> Result<()
                 and fencing_token = $3",
             )
             .bind(lease.tenant.as_str())
-            .bind(&lease.stream.0)
+            .bind(lease.stream.to_string())
             .bind(lease.token.0),
         )
         .await?;
@@ -315,7 +314,7 @@ pub(crate) async fn clear_position(tx: &mut Tx, lease: &StreamLease) -> Result<(
             and stream = $2",
         )
         .bind(lease.tenant.as_str())
-        .bind(&lease.stream.0),
+        .bind(lease.stream.to_string()),
     )
     .await?;
     Ok(())
@@ -360,7 +359,7 @@ pub(crate) async fn lock_outbox(
             on conflict (tenant, stream) do nothing",
         )
         .bind(&tenants)
-        .bind(OUTBOX),
+        .bind(StreamName::Outbox.to_string()),
     )
     .await?;
     tx.values(
@@ -375,7 +374,7 @@ pub(crate) async fn lock_outbox(
             for update skip locked",
         )
         .bind(&tenants)
-        .bind(OUTBOX),
+        .bind(StreamName::Outbox.to_string()),
     )
     .await
 }
@@ -392,7 +391,7 @@ pub(crate) async fn note_capture(tx: &mut Tx, tenants: &[String]) -> Result<(), 
             and stream = $2",
         )
         .bind(tenants)
-        .bind(OUTBOX),
+        .bind(StreamName::Outbox.to_string()),
     )
     .await?;
     Ok(())
@@ -452,13 +451,13 @@ pub(crate) async fn read_checkpoints(
                 order by stream",
             )
             .bind(tenant.as_str())
-            .bind(stream.map(|stream| stream.0.as_str())),
+            .bind(stream.map(StreamName::to_string)),
         )
         .await?;
     rows.into_iter()
         .map(|row| {
             Ok(CheckpointState {
-                stream: StreamName(row.stream),
+                stream: StreamName::from(row.stream),
                 position: row
                     .position
                     .map(|position| position.parse())

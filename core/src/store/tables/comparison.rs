@@ -11,7 +11,7 @@ use crate::ports::comparison::{
     Begin, Comparison, Explanations, OpenWork, RecordClass, Sample, Tally, WalkPosition,
 };
 use crate::ports::job_store::StreamLease;
-use crate::ports::{MappedObject, StoreError};
+use crate::ports::{MappedObject, StoreError, StreamName};
 use crate::store::error::corrupt;
 use crate::store::tables::checkpoint::note_progress;
 use crate::store::tables::conflict::parse_field;
@@ -246,10 +246,10 @@ pub(crate) async fn explain(
                 "select needs_resync
                 from syncline.sync_checkpoint
                 where tenant = $1
-                and stream = 'scan:' || $2",
+                and stream = $2",
             )
             .bind(mapped.tenant.as_str())
-            .bind(mapped.sync.object.as_str()),
+            .bind(StreamName::Scan(mapped.sync.object.clone()).to_string()),
         )
         .await?;
     let work = rows.into_iter().map(|row| {

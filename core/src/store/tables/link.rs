@@ -256,10 +256,7 @@ struct SavedLink<'a> {
 
 /// Saves complete links. This transaction has locked them, so it overwrites no other change. Then updates the
 /// aliases: a record's present keys become current, its other keys former.
-pub(crate) async fn save_records(
-    tx: &mut Tx,
-    records: &[KnownRecord],
-) -> Result<(), StoreError> {
+pub(crate) async fn save_records(tx: &mut Tx, records: &[KnownRecord]) -> Result<(), StoreError> {
     save_seen_records(tx, records, &BTreeSet::new()).await
 }
 

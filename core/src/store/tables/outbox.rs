@@ -10,9 +10,6 @@ use crate::model::ids::RecordId;
 use crate::ports::{MappedObject, StoreError};
 use crate::store::transaction::{Tx, recordset};
 
-/// The stream name of the outbox.
-pub(crate) const OUTBOX: &str = "outbox";
-
 /// A claimed outbox row.
 #[derive(Debug, Clone, sqlx::FromRow, Serialize)]
 pub(crate) struct Claimed {

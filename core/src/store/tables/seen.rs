@@ -5,8 +5,7 @@ use std::collections::BTreeSet;
 use serde::Serialize;
 
 use crate::model::ids::{ObjectName, OrgEpoch, SalesforceId, TenantId};
-use crate::ports::StoreError;
-use crate::store::tables::outbox::OUTBOX;
+use crate::ports::{StoreError, StreamName};
 use crate::store::transaction::{Tx, recordset};
 
 /// An event to remember.
@@ -83,7 +82,7 @@ pub(crate) async fn seen_before(
             "remembering emitted rows",
             sqlx::query_as(REMEMBER_EMITTED)
                 .bind(recordset(&emitted))
-                .bind(OUTBOX),
+                .bind(StreamName::Outbox.to_string()),
         )
         .await?;
     let fresh: BTreeSet<(&str, &str, &str, &str)> = fresh
