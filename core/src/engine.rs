@@ -183,7 +183,7 @@ impl SyncEngine {
                 Box::pin(async {
                     let job = self.job(tenant).await?;
                     let applied = apply::apply(&job, object, permit, deadline).await;
-                    applied.inspect_err(|_| job.tenant.doubt())
+                    applied.inspect_err(|_| job.tenant.reload_soon())
                 }),
             )
             .await;

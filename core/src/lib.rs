@@ -21,8 +21,8 @@ pub use syncline_planner::{config, model};
 
 pub use syncline_planner::{
     ApplyLane, ChangeEnvelope, ChangeOperation, ConflictPolicy, LaneThresholds, Mapping,
-    MergeOutcome, ObjectSync, Owner, PlanDecision, PlannerContext, RecordFacts, RecordPlan,
-    SourceCursor, SourceSystem, SyncKey, SyncLink, merge_payload, plan_change, plan_record, route,
+    MergeOutcome, ObjectSync, Owner, PlanDecision, PlannerContext, RecordFacts, RecordPlan, Side,
+    SourceCursor, SyncKey, SyncLink, merge_payload, plan_change, plan_record, route,
 };
 
 pub use engine::{SyncEngine, SyncEngineBuilder};

@@ -15,7 +15,7 @@ use syncline::capture::{CaptureOptions, CaptureReport, Idle};
 use syncline::engine::SyncEngine;
 use syncline::host::instance::Instance;
 use syncline::job::error::Error;
-use syncline::model::SourceSystem;
+use syncline::model::Side;
 use syncline::model::ids::{SalesforceId, TenantId};
 use syncline::ports::WakeUp;
 use syncline::ports::comparison::Begin;
@@ -59,8 +59,8 @@ async fn capture_side(
     limits: TimeLimits,
 ) -> anyhow::Result<Value> {
     let side = match job.side {
-        SourceSystem::Postgres => "postgres",
-        SourceSystem::Salesforce => "salesforce",
+        Side::Postgres => "postgres",
+        Side::Salesforce => "salesforce",
     };
     let keep_polling = Duration::from_secs(u64::from(job.keep_polling_seconds));
     let outcome = for_each_tenant(instance, job.tenant.as_ref(), limits, |tenant| {
@@ -72,8 +72,8 @@ async fn capture_side(
                 idle: Idle::Return,
             };
             let report = match job.side {
-                SourceSystem::Postgres => engine.capture_postgres(&tenant, &options).await?,
-                SourceSystem::Salesforce => engine.capture_salesforce(&tenant, &options).await?,
+                Side::Postgres => engine.capture_postgres(&tenant, &options).await?,
+                Side::Salesforce => engine.capture_salesforce(&tenant, &options).await?,
             };
             Ok(captured(&report))
         }

@@ -9,7 +9,7 @@ use aws_lambda_events::sqs::SqsEvent;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
-use syncline::model::SourceSystem;
+use syncline::model::Side;
 use syncline::model::ids::{ObjectName, TenantId};
 use syncline::ports::WakeUp;
 
@@ -79,7 +79,7 @@ impl CaptureCall {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CaptureJob {
     /// The side to capture.
-    pub side: SourceSystem,
+    pub side: Side,
     /// The only tenant, or all of them.
     pub tenant: Option<TenantId>,
     /// How long to keep polling for new changes after everything is drained.
@@ -115,7 +115,7 @@ impl CaptureJob {
         #[derive(Deserialize)]
         #[serde(deny_unknown_fields)]
         struct Fields {
-            side: SourceSystem,
+            side: Side,
             tenant: Option<TenantId>,
             #[serde(default)]
             keep_polling_seconds: u32,
@@ -247,7 +247,7 @@ mod tests {
         assert_eq!(
             CaptureJob::parse(full),
             Ok(CaptureJob {
-                side: SourceSystem::Salesforce,
+                side: Side::Salesforce,
                 tenant: TenantId::parse("acme").ok(),
                 keep_polling_seconds: 50,
             })
@@ -255,7 +255,7 @@ mod tests {
         assert_eq!(
             CaptureJob::parse(json!({"job": "capture", "side": "postgres"})),
             Ok(CaptureJob {
-                side: SourceSystem::Postgres,
+                side: Side::Postgres,
                 tenant: None,
                 keep_polling_seconds: 0,
             })

@@ -12,9 +12,7 @@ use serde_json::Value as Json;
 use syncline_planner::config::{Config, ObjectSync};
 use syncline_planner::model::hash;
 use syncline_planner::model::ids::FieldName;
-use syncline_planner::{
-    ChangeEnvelope, Mapping, PlannerContext, RecordFacts, RecordPlan, SourceSystem,
-};
+use syncline_planner::{ChangeEnvelope, Mapping, PlannerContext, RecordFacts, RecordPlan, Side};
 
 use answers::{ConfigAnswer, FieldExplanation, RecordAnswer, RecordExplanation};
 pub use batch::Batch;
@@ -74,8 +72,8 @@ fn explanation<'a>(
             rule: *rule,
             sentence: rule.sentence(),
             base: facts.base.as_ref().and_then(|base| base.get(field)),
-            postgres: held(SourceSystem::Postgres),
-            salesforce: held(SourceSystem::Salesforce),
+            postgres: held(Side::Postgres),
+            salesforce: held(Side::Salesforce),
         };
         (field.clone(), line)
     });
@@ -119,7 +117,7 @@ pub fn merge(input: &str) -> Result<String, Problem> {
     #[serde(deny_unknown_fields)]
     struct Input {
         object: ObjectSync,
-        source: SourceSystem,
+        source: Side,
         incoming: Json,
         /// A payload that is null is a payload; only a missing member means that there is no payload.
         #[serde(default, deserialize_with = "given")]

@@ -9,7 +9,7 @@ use syncline::job::error::error_chain;
 use syncline::model::ids::{SalesforceId, TenantId};
 use syncline::ports::comparison::Begin;
 use syncline::ports::database::{DatabaseIdentity, DatabaseState, FoundDatabase};
-use syncline::ports::job_store::MetOrg;
+use syncline::ports::job_store::OrgMatch;
 use syncline::ports::{
     CaptureStore as _, JobStore as _, OperatorStore as _, ReconcileStore as _, SalesforcePort as _,
 };
@@ -241,7 +241,7 @@ async fn carry_out(
         done.lines.push("this database goes on".to_owned());
     }
     if let Some(OtherOrg { login, .. }) = &found.other_org
-        && let MetOrg::Other { .. } = store.meet_org(tenant, login).await?
+        && let OrgMatch::Other { .. } = store.register_org(tenant, login).await?
         && store.adopt_org(tenant).await?.is_some()
     {
         done.lines.push(format!(

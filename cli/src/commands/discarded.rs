@@ -2,7 +2,7 @@
 
 use chrono::DateTime;
 use serde_json::json;
-use syncline::SourceSystem;
+use syncline::Side;
 use syncline::store::{DiscardedValue, Restored};
 
 use crate::arguments::Listing;
@@ -50,7 +50,7 @@ fn rule(lost: &DiscardedValue) -> String {
     let Some(edited) = &lost.edited else {
         return lost.rule.clone();
     };
-    let sides = [SourceSystem::Postgres, SourceSystem::Salesforce].map(|side| {
+    let sides = [Side::Postgres, Side::Salesforce].map(|side| {
         let at = DateTime::from_timestamp_millis(edited.of(side)?.at_ms)?;
         let name: &str = side.into();
         Some(format!("{name} {}", moment(&at)))

@@ -2,7 +2,7 @@
 
 use anyhow::Context as _;
 use serde_json::{Value as Json, json};
-use syncline::model::SourceSystem;
+use syncline::model::Side;
 use syncline::model::ids::TenantId;
 use syncline::store::{ConflictFilter, DeadLetter, PgStore, Resolution, SyncConflict};
 
@@ -92,8 +92,8 @@ async fn resolve(
     let engine = context.instance.engine(tenant).await?;
     let mapped_objects = engine.mapped_objects(tenant).await?;
     let winner = match winner {
-        Winner::Postgres => SourceSystem::Postgres,
-        Winner::Salesforce => SourceSystem::Salesforce,
+        Winner::Postgres => Side::Postgres,
+        Winner::Salesforce => Side::Salesforce,
     };
     let (mut text, mut json, mut status) = (String::new(), Vec::new(), Status::Well);
     for number in numbers {

@@ -8,7 +8,7 @@ use serde_json::Value as Json;
 use crate::config::{DeleteMode, DeleteOnEdit, ObjectSync};
 use crate::model::hash::canonical_json;
 use crate::model::ids::FieldName;
-use crate::model::{ChangeEnvelope, SourceSystem};
+use crate::model::{ChangeEnvelope, Side};
 
 use super::field::{self, Authority, FieldDecision, FieldRules, ThreeWay};
 use super::merge::{MergeOutcome, ROOT, merge_payload, same, sorted};
@@ -252,15 +252,15 @@ fn three_way(
 fn decide_field(
     object: &ObjectSync,
     field: &str,
-    source: SourceSystem,
+    source: Side,
     values: [Option<&Json>; 3],
 ) -> FieldDecision {
     let [base, held, sent] = values.map(|value| value.map(canonical_json));
     let held = held.unwrap_or_else(|| NULL.to_owned());
     let sent = sent.unwrap_or_else(|| NULL.to_owned());
     let (postgres, salesforce) = match source {
-        SourceSystem::Postgres => (&sent, &held),
-        SourceSystem::Salesforce => (&held, &sent),
+        Side::Postgres => (&sent, &held),
+        Side::Salesforce => (&held, &sent),
     };
     let authority = FieldName::parse(field)
         .ok()

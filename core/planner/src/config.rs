@@ -16,7 +16,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use crate::model::SourceSystem;
+use crate::model::Side;
 use crate::model::ids::{ColumnName, FieldName, ObjectName, TableName, TenantId};
 
 pub use mistake::{ConfigError, Mistake};
@@ -309,11 +309,11 @@ pub enum Owner {
 
 impl Owner {
     /// Returns the owning side, if there is one.
-    pub fn side(self) -> Option<SourceSystem> {
+    pub fn side(self) -> Option<Side> {
         match self {
             Self::Shared => None,
-            Self::Salesforce => Some(SourceSystem::Salesforce),
-            Self::Postgres => Some(SourceSystem::Postgres),
+            Self::Salesforce => Some(Side::Salesforce),
+            Self::Postgres => Some(Side::Postgres),
         }
     }
 }

@@ -6,7 +6,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::model::SourceSystem;
+use crate::model::Side;
 use crate::model::edit_time::EditTime;
 use crate::model::fields::{FieldId, FieldMap};
 use crate::model::ids::FieldName;
@@ -124,10 +124,10 @@ impl<T> Default for BySide<T> {
 
 impl<T: Copy> BySide<T> {
     /// Returns what `side` has.
-    pub fn of(&self, side: SourceSystem) -> Option<T> {
+    pub fn of(&self, side: Side) -> Option<T> {
         match side {
-            SourceSystem::Postgres => self.postgres,
-            SourceSystem::Salesforce => self.salesforce,
+            Side::Postgres => self.postgres,
+            Side::Salesforce => self.salesforce,
         }
     }
 
@@ -135,10 +135,10 @@ impl<T: Copy> BySide<T> {
         self.postgres.is_none() && self.salesforce.is_none()
     }
 
-    fn set(&mut self, side: SourceSystem, value: Option<T>) {
+    fn set(&mut self, side: Side, value: Option<T>) {
         match side {
-            SourceSystem::Postgres => self.postgres = value,
-            SourceSystem::Salesforce => self.salesforce = value,
+            Side::Postgres => self.postgres = value,
+            Side::Salesforce => self.salesforce = value,
         }
     }
 }
@@ -307,12 +307,12 @@ impl<F: Ord> RecordFacts<F> {
     }
 
     /// Sets what a side holds, after base and agreement are known.
-    pub fn set_side(&mut self, side: SourceSystem, state: SideState<F>) {
+    pub fn set_side(&mut self, side: Side, state: SideState<F>) {
         let present = state.presence == Presence::Present;
         let fields = present.then_some(state.fields);
         match side {
-            SourceSystem::Postgres => self.postgres = fields,
-            SourceSystem::Salesforce => self.salesforce = fields,
+            Side::Postgres => self.postgres = fields,
+            Side::Salesforce => self.salesforce = fields,
         }
         if state.presence == Presence::FilteredOut {
             self.filtered_out = true;
@@ -321,16 +321,16 @@ impl<F: Ord> RecordFacts<F> {
         }
         self.changed_at_ms.set(side, state.changed_at_ms);
         match side {
-            SourceSystem::Postgres => self.edited.postgres = state.edited,
-            SourceSystem::Salesforce => self.edited.salesforce = state.edited,
+            Side::Postgres => self.edited.postgres = state.edited,
+            Side::Salesforce => self.edited.salesforce = state.edited,
         }
     }
 
     /// Returns the fields that a side holds, if it holds the record.
-    pub fn held(&self, side: SourceSystem) -> Option<&FieldMap<F, Value>> {
+    pub fn held(&self, side: Side) -> Option<&FieldMap<F, Value>> {
         match side {
-            SourceSystem::Postgres => self.postgres.as_ref(),
-            SourceSystem::Salesforce => self.salesforce.as_ref(),
+            Side::Postgres => self.postgres.as_ref(),
+            Side::Salesforce => self.salesforce.as_ref(),
         }
     }
 
@@ -341,8 +341,8 @@ impl<F: Ord> RecordFacts<F> {
     }
 
     /// Returns whether a side holds the record.
-    pub fn presence_on(&self, side: SourceSystem) -> Presence {
-        if self.filtered_out && side == SourceSystem::Salesforce {
+    pub fn presence_on(&self, side: Side) -> Presence {
+        if self.filtered_out && side == Side::Salesforce {
             return Presence::FilteredOut;
         }
         if self.held(side).is_some() {

@@ -3,7 +3,7 @@
 //! Only comparisons matter here, not values, so canonical values and JSON are decided in the same way.
 
 use crate::config::{ConflictPolicy, Direction, ObjectSync, Owner, Seed};
-use crate::model::SourceSystem;
+use crate::model::Side;
 use crate::model::edit_time::EditTime;
 use crate::model::ids::FieldName;
 
@@ -48,10 +48,10 @@ impl ThreeWay {
 
     /// Returns whether replacing the value of `side` would lose an edit: it differs from the base or, without
     /// a base, is not null.
-    pub(super) fn would_be_lost(self, side: SourceSystem) -> bool {
+    pub(super) fn would_be_lost(self, side: Side) -> bool {
         match side {
-            SourceSystem::Postgres => !self.postgres_is_base.unwrap_or(self.postgres_null),
-            SourceSystem::Salesforce => !self.salesforce_is_base.unwrap_or(self.salesforce_null),
+            Side::Postgres => !self.postgres_is_base.unwrap_or(self.postgres_null),
+            Side::Salesforce => !self.salesforce_is_base.unwrap_or(self.salesforce_null),
         }
     }
 }
@@ -66,24 +66,24 @@ pub(super) struct FieldRules {
     /// What decides a field without a base.
     pub seed: Seed,
     /// Which side edited later, if that is known.
-    pub later: Option<SourceSystem>,
+    pub later: Option<Side>,
 }
 
 /// A side whose value wins, and why.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Authority {
     /// The field's owner.
-    Owner(SourceSystem),
+    Owner(Side),
     /// The source of the only direction.
-    Direction(SourceSystem),
+    Direction(Side),
 }
 
 impl Authority {
     /// Returns the side whose value of `field` wins: the direction's source, else the owner.
     pub(super) fn over(field: &FieldName, sync: &ObjectSync) -> Option<Self> {
         match sync.direction {
-            Direction::ToPostgres => Some(Self::Direction(SourceSystem::Salesforce)),
-            Direction::ToSalesforce => Some(Self::Direction(SourceSystem::Postgres)),
+            Direction::ToPostgres => Some(Self::Direction(Side::Salesforce)),
+            Direction::ToSalesforce => Some(Self::Direction(Side::Postgres)),
             Direction::Both => sync
                 .fields
                 .get(field)
@@ -94,7 +94,7 @@ impl Authority {
     }
 
     /// Returns the side.
-    pub(super) fn side(self) -> SourceSystem {
+    pub(super) fn side(self) -> Side {
         match self {
             Self::Owner(side) | Self::Direction(side) => side,
         }
@@ -103,8 +103,8 @@ impl Authority {
     /// Returns the rule it decides by.
     pub(super) fn rule(self) -> Rule {
         match self {
-            Self::Owner(SourceSystem::Salesforce) => Rule::SalesforceOwns,
-            Self::Owner(SourceSystem::Postgres) => Rule::PostgresOwns,
+            Self::Owner(Side::Salesforce) => Rule::SalesforceOwns,
+            Self::Owner(Side::Postgres) => Rule::PostgresOwns,
             Self::Direction(_) => Rule::DirectionForbids,
         }
     }
@@ -118,7 +118,7 @@ pub(super) enum FieldDecision {
     /// The other side takes the value of `from`.
     Take {
         /// The side whose value wins.
-        from: SourceSystem,
+        from: Side,
         /// Why.
         rule: Rule,
     },
@@ -127,28 +127,29 @@ pub(super) enum FieldDecision {
 }
 
 /// Returns whether changes may be written to `side`.
-pub(super) fn may_write(direction: Direction, side: SourceSystem) -> bool {
+pub(super) fn may_write(direction: Direction, side: Side) -> bool {
     match (direction, side) {
         (Direction::Both, _)
-        | (Direction::ToPostgres, SourceSystem::Postgres)
-        | (Direction::ToSalesforce, SourceSystem::Salesforce) => true,
-        (Direction::ToPostgres, SourceSystem::Salesforce)
-        | (Direction::ToSalesforce, SourceSystem::Postgres) => false,
+        | (Direction::ToPostgres, Side::Postgres)
+        | (Direction::ToSalesforce, Side::Salesforce) => true,
+        (Direction::ToPostgres, Side::Salesforce) | (Direction::ToSalesforce, Side::Postgres) => {
+            false
+        }
     }
 }
 
 /// Returns the side that edited later: whenever within what is known the edits were made, they differ by more than
 /// the clocks may.
-pub(super) fn later_edit(edited: BySide<EditTime>, skew_ms: i64) -> Option<SourceSystem> {
+pub(super) fn later_edit(edited: BySide<EditTime>, skew_ms: i64) -> Option<Side> {
     let (postgres, salesforce) = (edited.postgres?, edited.salesforce?);
     let tolerance_ms = CLOCK_TOLERANCE_MS.saturating_add(skew_ms.saturating_abs());
     let is_later = |one: EditTime, other: EditTime| {
         one.earliest_ms().saturating_sub(other.at_ms) > tolerance_ms
     };
     if is_later(postgres, salesforce) {
-        Some(SourceSystem::Postgres)
+        Some(Side::Postgres)
     } else if is_later(salesforce, postgres) {
-        Some(SourceSystem::Salesforce)
+        Some(Side::Salesforce)
     } else {
         None
     }
@@ -161,19 +162,15 @@ pub(super) fn decide(seen: ThreeWay, rules: FieldRules) -> FieldDecision {
         (true, Some(false), _) => FieldDecision::Agree(Rule::SameChange),
         (true, None, _) => FieldDecision::Agree(Rule::Equal),
         (false, Some(false), Some(false)) => both_changed(rules),
-        (false, Some(false), _) => {
-            one_changed(SourceSystem::Postgres, Rule::PostgresChanged, rules)
-        }
-        (false, Some(true), _) => {
-            one_changed(SourceSystem::Salesforce, Rule::SalesforceChanged, rules)
-        }
+        (false, Some(false), _) => one_changed(Side::Postgres, Rule::PostgresChanged, rules),
+        (false, Some(true), _) => one_changed(Side::Salesforce, Rule::SalesforceChanged, rules),
         (false, None, _) => without_base(seen, rules),
     }
 }
 
 /// Decides a field that one side changed: its edit is written to the other side, unless the other side's
 /// value wins. Then that value is written back, because the sides would otherwise stay different.
-fn one_changed(editor: SourceSystem, rule: Rule, rules: FieldRules) -> FieldDecision {
+fn one_changed(editor: Side, rule: Rule, rules: FieldRules) -> FieldDecision {
     match rules.authority {
         Some(authority) if authority.side() != editor => FieldDecision::Take {
             from: authority.side(),
@@ -192,12 +189,10 @@ fn both_changed(rules: FieldRules) -> FieldDecision {
         (ConflictPolicy::ManualReview | ConflictPolicy::FieldOwnership, _) => {
             FieldDecision::Conflict
         }
-        (ConflictPolicy::SalesforceWins, _) => take(SourceSystem::Salesforce, Rule::SalesforceWins),
-        (ConflictPolicy::PostgresWins, _) => take(SourceSystem::Postgres, Rule::PostgresWins),
+        (ConflictPolicy::SalesforceWins, _) => take(Side::Salesforce, Rule::SalesforceWins),
+        (ConflictPolicy::PostgresWins, _) => take(Side::Postgres, Rule::PostgresWins),
         (ConflictPolicy::LastWriterWins, Some(later)) => take(later, Rule::LaterEditWins),
-        (ConflictPolicy::LastWriterWins, None) => {
-            take(SourceSystem::Salesforce, Rule::TieGoesToSalesforce)
-        }
+        (ConflictPolicy::LastWriterWins, None) => take(Side::Salesforce, Rule::TieGoesToSalesforce),
     }
 }
 
@@ -206,8 +201,8 @@ fn both_changed(rules: FieldRules) -> FieldDecision {
 fn without_base(seen: ThreeWay, rules: FieldRules) -> FieldDecision {
     let take = |from, rule| FieldDecision::Take { from, rule };
     let source = match (seen.postgres_null, seen.salesforce_null) {
-        (true, false) => Some(SourceSystem::Salesforce),
-        (false, true) => Some(SourceSystem::Postgres),
+        (true, false) => Some(Side::Salesforce),
+        (false, true) => Some(Side::Postgres),
         (true, true) | (false, false) => None,
     };
     match (source, rules.authority, rules.seed) {
@@ -216,10 +211,8 @@ fn without_base(seen: ThreeWay, rules: FieldRules) -> FieldDecision {
         }
         (Some(source), _, _) => take(source, Rule::FilledIn),
         (None, Some(authority), _) => take(authority.side(), authority.rule()),
-        (None, None, Seed::Salesforce) => {
-            take(SourceSystem::Salesforce, Rule::SeededFromSalesforce)
-        }
-        (None, None, Seed::Postgres) => take(SourceSystem::Postgres, Rule::SeededFromPostgres),
+        (None, None, Seed::Salesforce) => take(Side::Salesforce, Rule::SeededFromSalesforce),
+        (None, None, Seed::Postgres) => take(Side::Postgres, Rule::SeededFromPostgres),
         (None, None, Seed::Refuse) => FieldDecision::Conflict,
     }
 }

@@ -37,6 +37,6 @@ pub use config::{ConflictPolicy, LaneThresholds, ObjectSync, Owner};
 pub use facts::{RecordFacts, SideState};
 pub use mapping::Mapping;
 pub use merge::{MergeOutcome, merge_payload};
-pub use model::{ChangeEnvelope, ChangeOperation, SourceCursor, SourceSystem, SyncKey, SyncLink};
+pub use model::{ChangeEnvelope, ChangeOperation, Side, SourceCursor, SyncKey, SyncLink};
 pub use record::{RecordPlan, plan_record};
 pub use route::{Lane, route};

@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value as Json};
 
 use crate::config::{ObjectSync, Owner};
-use crate::model::SourceSystem;
+use crate::model::Side;
 use crate::model::hash::canonical_json;
 
 /// What merging two payloads gave.
@@ -30,7 +30,7 @@ pub const ROOT: &str = "<root>";
 ///
 /// ```
 /// use serde_json::json;
-/// use syncline_planner::{MergeOutcome, SourceSystem, merge_payload};
+/// use syncline_planner::{MergeOutcome, Side, merge_payload};
 /// # let object: syncline_planner::ObjectSync = serde_json::from_value(json!({
 /// #     "object": "Account", "table": {"schema": "public", "table": "account"},
 /// #     "external_id": {"field": "External_Id__c", "column": "external_id"},
@@ -38,13 +38,13 @@ pub const ROOT: &str = "<root>";
 /// # })).unwrap();
 /// let held = json!({"Name": "Acme"});
 /// let sent = json!({"Name": "Acme", "Phone": "1"});
-/// let merged = merge_payload(&object, Some(&held), SourceSystem::Salesforce, &sent);
+/// let merged = merge_payload(&object, Some(&held), Side::Salesforce, &sent);
 /// assert_eq!(merged, MergeOutcome::Merged(sent));
 /// ```
 pub fn merge_payload(
     object: &ObjectSync,
     current: Option<&Json>,
-    source: SourceSystem,
+    source: Side,
     incoming: &Json,
 ) -> MergeOutcome {
     let Some(current) = current else {

@@ -19,7 +19,7 @@ pub mod schema;
 pub mod type_table;
 pub mod value;
 
-pub use change::{ChangeEnvelope, ChangeOperation, SourceSystem};
+pub use change::{ChangeEnvelope, ChangeOperation, Side};
 pub use cursor::SourceCursor;
 pub use key::SyncKey;
 pub use link::SyncLink;

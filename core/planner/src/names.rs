@@ -5,7 +5,7 @@ use crate::config::{
     CaptureMode, ConflictPolicy, DeleteMode, DeleteOnEdit, Direction, DuplicateRules, OnFilterExit,
     Owner, Seed,
 };
-use crate::model::change::{ChangeOperation, OutboxOperation, SourceSystem};
+use crate::model::change::{ChangeOperation, OutboxOperation, Side};
 use crate::model::intent::{IntentState, WriteAction};
 use crate::model::link::Presence;
 use crate::model::observation::ObservationKind;
@@ -28,7 +28,7 @@ macro_rules! as_str {
 as_str!(
     AbsorbStatus ApplyLane CaptureMode ChangeOperation Confirmation ConflictPolicy DeleteMode DeleteOnEdit
     Direction DuplicateRules IntentState ObservationKind OnFilterExit OutboxOperation Owner Presence Rule
-    Seed SourceSystem WriteAction
+    Seed Side WriteAction
 );
 
 #[cfg(test)]
@@ -75,7 +75,7 @@ mod tests {
         check::<Presence>();
         check::<Rule>();
         check::<Seed>();
-        check::<SourceSystem>();
+        check::<Side>();
         check::<WriteAction>();
     }
 }

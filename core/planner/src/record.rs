@@ -8,7 +8,7 @@ mod one_sided;
 use serde::{Deserialize, Serialize};
 
 use crate::config::{ConflictPolicy, ObjectSync};
-use crate::model::SourceSystem;
+use crate::model::Side;
 use crate::model::edit_time::EditTime;
 use crate::model::fields::{FieldId, FieldMap};
 use crate::model::ids::FieldName;
@@ -166,7 +166,7 @@ pub struct DiscardedValue<F = FieldId> {
     /// The field.
     pub field: F,
     /// The side whose value was discarded.
-    pub side: SourceSystem,
+    pub side: Side,
     /// The discarded value.
     pub value: Value,
     /// The rule.
@@ -295,10 +295,10 @@ impl RecordPlan {
         }
     }
 
-    fn side(&mut self, side: SourceSystem) -> &mut SideWrite {
+    fn side(&mut self, side: Side) -> &mut SideWrite {
         match side {
-            SourceSystem::Postgres => &mut self.to_postgres,
-            SourceSystem::Salesforce => &mut self.to_salesforce,
+            Side::Postgres => &mut self.to_postgres,
+            Side::Salesforce => &mut self.to_salesforce,
         }
     }
 
@@ -310,10 +310,10 @@ impl RecordPlan {
 }
 
 impl Confirmation {
-    fn of(side: SourceSystem) -> Self {
+    fn of(side: Side) -> Self {
         match side {
-            SourceSystem::Postgres => Self::Postgres,
-            SourceSystem::Salesforce => Self::Salesforce,
+            Side::Postgres => Self::Postgres,
+            Side::Salesforce => Self::Salesforce,
         }
     }
 }
@@ -325,8 +325,8 @@ impl Confirmation {
 /// and carrying it out leaves a state whose plan writes nothing.
 pub fn plan_record(mapping: &Mapping, facts: &RecordFacts) -> RecordPlan {
     let record = Record { mapping, facts };
-    let postgres = record.presence(SourceSystem::Postgres) == Presence::Present;
-    let salesforce = record.presence(SourceSystem::Salesforce);
+    let postgres = record.presence(Side::Postgres) == Presence::Present;
+    let salesforce = record.presence(Side::Salesforce);
     let both = postgres && salesforce == Presence::Present;
     if record.waits_for_a_write(both) {
         return RecordPlan::because(Rule::WriteUnderWay);
@@ -336,9 +336,9 @@ pub fn plan_record(mapping: &Mapping, facts: &RecordFacts) -> RecordPlan {
         (_, Presence::Unreadable) => RecordPlan::because(Rule::Unreadable),
         (true, Presence::Present) => plan_fields(record),
         (true, Presence::Unseen | Presence::Deleted) => {
-            one_sided::plan_one_sided(record, SourceSystem::Postgres)
+            one_sided::plan_one_sided(record, Side::Postgres)
         }
-        (false, Presence::Present) => one_sided::plan_one_sided(record, SourceSystem::Salesforce),
+        (false, Presence::Present) => one_sided::plan_one_sided(record, Side::Salesforce),
         (false, Presence::Unseen | Presence::Deleted) if facts.has_agreed() => RecordPlan {
             agreement: Agreement::Ends(Confirmation::Agreed),
             ..RecordPlan::because(Rule::DeletedOnBoth)
@@ -359,13 +359,13 @@ impl<'a> Record<'a> {
         self.mapping.rules()
     }
 
-    fn presence(self, side: SourceSystem) -> Presence {
+    fn presence(self, side: Side) -> Presence {
         self.facts.presence_on(side)
     }
 
     /// Returns what a side that holds the record shows of a field.
-    fn value(self, side: SourceSystem, field: FieldId) -> Option<&'a Value> {
-        if self.facts.filtered_out && side == SourceSystem::Salesforce {
+    fn value(self, side: Side, field: FieldId) -> Option<&'a Value> {
+        if self.facts.filtered_out && side == Side::Salesforce {
             return None;
         }
         self.facts.held(side)?.get(&field)
@@ -377,7 +377,7 @@ impl<'a> Record<'a> {
 
     /// Returns the edit in Salesforce that a write of ours replaced, if it can be written again.
     fn overwritten(self, field: FieldId) -> Option<&'a OverwrittenValue> {
-        let may_write = self.may_write(SourceSystem::Salesforce);
+        let may_write = self.may_write(Side::Salesforce);
         self.facts.overwritten.get(&field).filter(|_| may_write)
     }
 
@@ -401,12 +401,12 @@ impl<'a> Record<'a> {
         }
     }
 
-    fn may_write(self, side: SourceSystem) -> bool {
+    fn may_write(self, side: Side) -> bool {
         field::may_write(self.rules().direction, side)
     }
 
     /// Returns the external id that `side` holds, if it is not null.
-    fn external_id_on(self, side: SourceSystem) -> Option<&'a Value> {
+    fn external_id_on(self, side: Side) -> Option<&'a Value> {
         self.value(side, Mapping::EXTERNAL_ID)
             .filter(|value| **value != Value::Null)
     }
@@ -434,13 +434,13 @@ impl<'a> Record<'a> {
     fn is_stored_otherwise(self, field: FieldId) -> bool {
         let stored = self.facts.automation_overrides.get(&field);
         stored.is_some_and(|stored| {
-            self.value(SourceSystem::Postgres, field) == Some(&stored.sent)
-                && self.value(SourceSystem::Salesforce, field) == Some(&stored.stored)
+            self.value(Side::Postgres, field) == Some(&stored.sent)
+                && self.value(Side::Salesforce, field) == Some(&stored.stored)
         })
     }
 
     fn is_late_write(self, field: FieldId) -> bool {
-        self.facts.late_writes.contains(&field) && self.may_write(SourceSystem::Salesforce)
+        self.facts.late_writes.contains(&field) && self.may_write(Side::Salesforce)
     }
 }
 
@@ -477,8 +477,8 @@ fn record_rule(plan: &RecordPlan) -> Rule {
 
 fn plan_field(record: Record<'_>, field: FieldId, plan: &mut RecordPlan) -> Rule {
     let sides = (
-        record.value(SourceSystem::Postgres, field),
-        record.value(SourceSystem::Salesforce, field),
+        record.value(Side::Postgres, field),
+        record.value(Side::Salesforce, field),
     );
     let (Some(postgres), Some(salesforce)) = sides else {
         return Rule::NotSeen;
@@ -508,12 +508,12 @@ fn plan_field(record: Record<'_>, field: FieldId, plan: &mut RecordPlan) -> Rule
         FieldDecision::Take { from, rule } => {
             let to = from.other();
             let (value, replaced) = match from {
-                SourceSystem::Postgres => (postgres, edited),
-                SourceSystem::Salesforce => (edited, postgres),
+                Side::Postgres => (postgres, edited),
+                Side::Salesforce => (edited, postgres),
             };
             agree(record, field, value, plan);
             let lost_by = match record.is_stored_otherwise(field) {
-                true if to == SourceSystem::Postgres => Some(Rule::AutomationOverride),
+                true if to == Side::Postgres => Some(Rule::AutomationOverride),
                 _ => seen.would_be_lost(to).then_some(rule),
             };
             plan.discarded.extend(lost_by.map(|rule| {
@@ -544,7 +544,7 @@ fn plan_field(record: Record<'_>, field: FieldId, plan: &mut RecordPlan) -> Rule
 fn agree(record: Record<'_>, field: FieldId, value: &Value, plan: &mut RecordPlan) {
     let mut after = Confirmation::Agreed;
     // Salesforce last: its confirmation comes after the commit that wrote the row.
-    for side in [SourceSystem::Postgres, SourceSystem::Salesforce] {
+    for side in [Side::Postgres, Side::Salesforce] {
         if record.value(side, field) != Some(value) {
             plan.side(side).set(field, value.clone());
             after = Confirmation::of(side);
@@ -565,7 +565,7 @@ fn decide_field(record: Record<'_>, field: FieldId, seen: ThreeWay) -> FieldDeci
     if unbased && field == Mapping::EXTERNAL_ID && spelled_alike(record) {
         // Postgres's spelling may be what foreign keys of the customer point to.
         return FieldDecision::Take {
-            from: authority.map_or(SourceSystem::Postgres, Authority::side),
+            from: authority.map_or(Side::Postgres, Authority::side),
             rule: Rule::FilledIn,
         };
     }
@@ -592,10 +592,10 @@ fn decide_field(record: Record<'_>, field: FieldId, seen: ThreeWay) -> FieldDeci
 fn reassert(record: Record<'_>, field: FieldId, postgres: &Value, plan: &mut RecordPlan) -> Rule {
     let owner = record.mapping.authority(field).map(Authority::side);
     let agreed = match (owner, record.base(field)) {
-        (Some(SourceSystem::Salesforce), Some(base)) => base,
-        (Some(SourceSystem::Salesforce | SourceSystem::Postgres) | None, _) => postgres,
+        (Some(Side::Salesforce), Some(base)) => base,
+        (Some(Side::Salesforce | Side::Postgres) | None, _) => postgres,
     };
-    if record.value(SourceSystem::Salesforce, field) != Some(agreed) {
+    if record.value(Side::Salesforce, field) != Some(agreed) {
         plan.to_salesforce.set(field, agreed.clone());
     }
     if record.base(field) != Some(agreed) {
@@ -605,7 +605,7 @@ fn reassert(record: Record<'_>, field: FieldId, postgres: &Value, plan: &mut Rec
         plan.to_postgres.set(field, agreed.clone());
         plan.discarded.push(DiscardedValue {
             field,
-            side: SourceSystem::Postgres,
+            side: Side::Postgres,
             value: postgres.clone(),
             rule: Rule::SalesforceOwns,
             edited: BySide::default(),
@@ -623,8 +623,8 @@ fn spelled_alike(record: Record<'_>) -> bool {
         Some(Value::Null | Value::Boolean(_) | Value::Number(_)) | None => None,
     };
     [KeyForm::CaseFolded, KeyForm::Numeric].iter().any(|form| {
-        let postgres = spelled(SourceSystem::Postgres, *form);
-        postgres.is_some() && postgres == spelled(SourceSystem::Salesforce, *form)
+        let postgres = spelled(Side::Postgres, *form);
+        postgres.is_some() && postgres == spelled(Side::Salesforce, *form)
     })
 }
 
@@ -634,7 +634,7 @@ fn fill_in_external_id(record: Record<'_>, plan: &mut RecordPlan) -> Rule {
     let value = external_id_value(record);
     let mut after = Confirmation::Agreed;
     // Salesforce last: its confirmation comes after the commit that wrote the row.
-    for side in [SourceSystem::Postgres, SourceSystem::Salesforce] {
+    for side in [Side::Postgres, Side::Salesforce] {
         if record.external_id_on(side).is_some() {
             continue;
         }
@@ -652,8 +652,8 @@ fn fill_in_external_id(record: Record<'_>, plan: &mut RecordPlan) -> Rule {
 
 fn external_id_value(record: Record<'_>) -> Value {
     record
-        .external_id_on(SourceSystem::Postgres)
-        .or_else(|| record.external_id_on(SourceSystem::Salesforce))
+        .external_id_on(Side::Postgres)
+        .or_else(|| record.external_id_on(Side::Salesforce))
         .cloned()
         .unwrap_or_else(|| Value::text(&record.facts.external_id))
 }

@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::config::LaneThresholds;
 use crate::mapping::Mapping;
-use crate::model::SourceSystem;
+use crate::model::Side;
 use crate::policy::freshness::may_overwrite;
 use crate::record::RecordPlan;
 
@@ -60,7 +60,7 @@ impl Routable {
             discards_edit: plan
                 .discarded
                 .iter()
-                .any(|discarded| discarded.side == SourceSystem::Salesforce),
+                .any(|discarded| discarded.side == Side::Salesforce),
             may_overwrite: may_overwrite(mapping, plan),
             urgent: false,
             has_dependencies: false,

@@ -14,7 +14,7 @@ use syncline_planner::model::key::KeyForm;
 use syncline_planner::model::observation::{Version, VersionOrder};
 use syncline_planner::model::schema::FieldType;
 use syncline_planner::model::value::{Payload, Value};
-use syncline_planner::{MergeOutcome, SourceCursor, SourceSystem, merge_payload};
+use syncline_planner::{MergeOutcome, Side, SourceCursor, merge_payload};
 
 fn field_type() -> impl Strategy<Value = FieldType> {
     prop_oneof![
@@ -148,7 +148,7 @@ proptest! {
     fn every_cursor_reads_back(bytes in prop::collection::vec(any::<u8>(), 1..16), name in ".+") {
         for cursor in [
             SourceCursor::SalesforceReplayId(bytes),
-            SourceCursor::PostgresLsn(name.clone()),
+            SourceCursor::OutboxId(name.clone()),
             SourceCursor::Snapshot(name),
         ] {
             prop_assert_eq!(cursor.to_string().parse(), Ok(cursor));
@@ -173,7 +173,7 @@ proptest! {
     #[test]
     fn merging_again_changes_nothing(current in payload(), incoming in payload()) {
         let object = object();
-        let merge = |current: &Json| merge_payload(&object, Some(current), SourceSystem::Salesforce, &incoming);
+        let merge = |current: &Json| merge_payload(&object, Some(current), Side::Salesforce, &incoming);
         match merge(&current) {
             MergeOutcome::Noop => prop_assert_eq!(current, incoming),
             MergeOutcome::Merged(merged) => {

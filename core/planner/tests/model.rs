@@ -231,7 +231,7 @@ fn an_empty_part_of_a_key_is_named() {
 fn a_cursor_reads_back_and_an_empty_one_is_refused() {
     for cursor in [
         SourceCursor::SalesforceReplayId(vec![0, 1, 254, 255, 7, 0, 0, 0, 0, 9]),
-        SourceCursor::PostgresLsn("42".to_owned()),
+        SourceCursor::OutboxId("42".to_owned()),
         SourceCursor::Snapshot("page:2".to_owned()),
     ] {
         assert_eq!(cursor.to_string().parse(), Ok(cursor));
@@ -299,7 +299,7 @@ const GOOD: OutboxRow<'static> = OutboxRow {
 #[test]
 fn an_outbox_row_passes_with_either_key() {
     let valid = validate_outbox(&GOOD).unwrap();
-    assert_eq!(valid.cursor, SourceCursor::PostgresLsn("7".to_owned()));
+    assert_eq!(valid.cursor, SourceCursor::OutboxId("7".to_owned()));
     let key = json!({"id": 1});
     let generated = OutboxRow {
         external_id: None,

@@ -59,7 +59,7 @@ pub(super) async fn refresh(
                 Waits::ForOrg { wait_ms }
             } else {
                 // A field that was deleted or hidden makes every read of its object fail.
-                job.tenant.doubt();
+                job.tenant.reload_soon();
                 Waits::Unreadable(&error)
             };
             release(job, mapped, unknown, waits, report).await?;

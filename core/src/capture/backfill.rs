@@ -157,7 +157,7 @@ impl Scan {
     fn after(&self) -> Option<SalesforceId> {
         match &self.lease.position {
             Some(SourceCursor::Snapshot(position)) => SalesforceId::parse(position).ok(),
-            Some(SourceCursor::SalesforceReplayId(_) | SourceCursor::PostgresLsn(_)) | None => None,
+            Some(SourceCursor::SalesforceReplayId(_) | SourceCursor::OutboxId(_)) | None => None,
         }
     }
 

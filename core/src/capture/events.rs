@@ -124,9 +124,7 @@ async fn acquire(
 fn replay_from(lease: &StreamLease) -> ReplayFrom {
     match &lease.position {
         Some(SourceCursor::SalesforceReplayId(bytes)) => ReplayFrom::After(bytes.clone()),
-        Some(SourceCursor::PostgresLsn(_) | SourceCursor::Snapshot(_)) | None => {
-            ReplayFrom::Earliest
-        }
+        Some(SourceCursor::OutboxId(_) | SourceCursor::Snapshot(_)) | None => ReplayFrom::Earliest,
     }
 }
 

@@ -100,7 +100,7 @@ fn since(lease: &StreamLease, now_ms: i64) -> i64 {
         Some(SourceCursor::Snapshot(position)) => position
             .parse::<i64>()
             .map_or(now_ms - FIRST_PASS_MS, |seen_ms| seen_ms - OVERLAP_MS),
-        Some(SourceCursor::SalesforceReplayId(_) | SourceCursor::PostgresLsn(_)) | None => {
+        Some(SourceCursor::SalesforceReplayId(_) | SourceCursor::OutboxId(_)) | None => {
             now_ms - FIRST_PASS_MS
         }
     }

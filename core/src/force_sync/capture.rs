@@ -131,6 +131,6 @@ pub async fn load_replay_id(
     let checkpoint = store.store().checkpoint(&linked.tenant, &stream).await?;
     Ok(checkpoint.and_then(|checkpoint| match checkpoint.position {
         Some(SourceCursor::SalesforceReplayId(bytes)) => Some(ReplayId { bytes }),
-        Some(SourceCursor::PostgresLsn(_) | SourceCursor::Snapshot(_)) | None => None,
+        Some(SourceCursor::OutboxId(_) | SourceCursor::Snapshot(_)) | None => None,
     }))
 }

@@ -77,7 +77,7 @@ impl SourceSystem {
     }
 }
 
-impl From<SourceSystem> for model::SourceSystem {
+impl From<SourceSystem> for model::Side {
     fn from(source: SourceSystem) -> Self {
         match source {
             SourceSystem::Salesforce => Self::Salesforce,
@@ -142,7 +142,7 @@ impl From<&SourceCursor> for model::SourceCursor {
             SourceCursor::SalesforceReplayId(id) => {
                 Self::SalesforceReplayId(id.to_be_bytes().to_vec())
             }
-            SourceCursor::PostgresLsn(position) => Self::PostgresLsn(position.clone()),
+            SourceCursor::PostgresLsn(position) => Self::OutboxId(position.clone()),
             SourceCursor::Snapshot(name) => Self::Snapshot(name.clone()),
         }
     }

@@ -50,7 +50,7 @@ impl Job<'_> {
             self.note_failure(error).await;
         }
         if done.is_err() {
-            self.tenant.doubt();
+            self.tenant.reload_soon();
         }
         done
     }

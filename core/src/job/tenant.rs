@@ -11,7 +11,7 @@ use crate::model::ids::{ColumnName, FieldName, ObjectName, SalesforceId, TenantI
 use crate::model::schema::ObjectSchema;
 
 use crate::ports::database::DatabaseState;
-use crate::ports::job_store::{Control, MappedSchemas, MetOrg, UsableFields, WithheldField};
+use crate::ports::job_store::{Control, MappedSchemas, OrgMatch, UsableFields, WithheldField};
 use crate::ports::salesforce::{Changes, Interest};
 use crate::ports::{
     FencePort, IdSource, MappedObject, MappedTable, SalesforceError, SalesforcePort, Store,
@@ -25,7 +25,7 @@ const DESCRIBE_CACHE_MS: i64 = 10 * 60 * 1_000;
 
 /// How long they are used after an error has contradicted them: a field that has disappeared is noticed at once,
 /// and an error with another cause does not make every run describe every object.
-const DOUBTED_CACHE_MS: i64 = 30 * 1_000;
+const CONTRADICTED_CACHE_MS: i64 = 30 * 1_000;
 
 /// How long another org behind the login stands, before the tenant signs in again: long enough that sign-ins are few,
 /// short enough that work goes on soon after the login has been corrected.
@@ -51,7 +51,7 @@ pub(crate) struct Tenant {
     loaded: Mutex<Option<Arc<MappedObjects>>>,
     active_until_ms: AtomicI64,
     /// An error has contradicted what is loaded.
-    is_doubted: AtomicBool,
+    is_contradicted: AtomicBool,
     /// When the org was last asked of which objects change events arrive.
     events_asked_at_ms: AtomicI64,
     /// The org that the login led to instead of that of the records, when that was found.
@@ -89,7 +89,7 @@ impl Tenant {
             fence: None,
             loaded: Mutex::new(None),
             active_until_ms: AtomicI64::new(i64::MIN),
-            is_doubted: AtomicBool::new(false),
+            is_contradicted: AtomicBool::new(false),
             events_asked_at_ms: AtomicI64::new(i64::MIN),
             other_org: Mutex::new(None),
         }
@@ -101,7 +101,7 @@ impl Tenant {
         let tenant = &self.config.tenant;
         let mut control = self.store.control(tenant).await?;
         if control.database == DatabaseState::New {
-            self.store.meet_database(tenant).await?;
+            self.store.register_database(tenant).await?;
             // Another process may have been first, at another endpoint.
             control = self.store.control(tenant).await?;
         }
@@ -125,8 +125,8 @@ impl Tenant {
         let mut loaded = self.loaded.lock().await;
         if let Some(mapped_objects) = loaded.as_ref() {
             let age_ms = now_ms - mapped_objects.loaded_at_ms;
-            let age_ms_max = match self.is_doubted.load(Ordering::Relaxed) {
-                true => DOUBTED_CACHE_MS,
+            let age_ms_max = match self.is_contradicted.load(Ordering::Relaxed) {
+                true => CONTRADICTED_CACHE_MS,
                 false => DESCRIBE_CACHE_MS,
             };
             if age_ms < age_ms_max {
@@ -137,7 +137,7 @@ impl Tenant {
             }
         }
         let mapped_objects = Arc::new(self.load(now_ms).await?);
-        self.is_doubted.store(false, Ordering::Relaxed);
+        self.is_contradicted.store(false, Ordering::Relaxed);
         *loaded = Some(Arc::clone(&mapped_objects));
         Ok(mapped_objects)
     }
@@ -149,9 +149,9 @@ impl Tenant {
         let mut known = self.store.known_schemas(tenant).await?;
         self.leave_other_org(now_ms).await?;
         let (organization_id, user) = self.identity(known.org).await?;
-        let org_epoch = match self.store.meet_org(tenant, &organization_id).await? {
-            MetOrg::Known(org_epoch) => org_epoch,
-            MetOrg::Other { known } => {
+        let org_epoch = match self.store.register_org(tenant, &organization_id).await? {
+            OrgMatch::Known(org_epoch) => org_epoch,
+            OrgMatch::Other { known } => {
                 let found = organization_id;
                 let other = OtherOrg { known, found };
                 *self.other_org.lock().await = Some((now_ms, other.clone()));
@@ -277,8 +277,8 @@ impl Tenant {
     }
 
     /// Notes that an error contradicts what is loaded: it is loaded again soon.
-    pub(crate) fn doubt(&self) {
-        self.is_doubted.store(true, Ordering::Relaxed);
+    pub(crate) fn reload_soon(&self) {
+        self.is_contradicted.store(true, Ordering::Relaxed);
     }
 
     /// Returns whether it is time to ask the org of which objects change events arrive, and begins to.

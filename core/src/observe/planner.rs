@@ -9,7 +9,7 @@ use std::sync::Arc;
 use uuid::Uuid;
 
 use crate::config::{ObjectSync, Owner};
-use crate::model::SourceSystem;
+use crate::model::Side;
 use crate::model::fields::{FieldId, FieldMap};
 use crate::model::ids::{FencingToken, FieldName, IntentId, RecordId, SalesforceId};
 use crate::model::intent::{Intent, IntentState, WriteAction};
@@ -91,8 +91,8 @@ impl<'a> ObjectPlanner<'a> {
         );
         let is_marked = postgres.presence == Presence::Deleted && !observed.rows.is_empty();
         facts.soft_deleted = is_marked.then(|| postgres.fields.clone());
-        facts.set_side(SourceSystem::Postgres, postgres);
-        facts.set_side(SourceSystem::Salesforce, salesforce);
+        facts.set_side(Side::Postgres, postgres);
+        facts.set_side(Side::Salesforce, salesforce);
         let remote_state = &observed.known.link.remote_state;
         facts.overwritten = overwritten(&self.fields, remote_state, &observed.parents);
         facts
@@ -316,7 +316,7 @@ impl<'a> ObjectPlanner<'a> {
         intent: Option<Intent>,
     ) -> Result<Option<Intent>, LeaseEnd> {
         let mut intent = match intent {
-            Some(intent) if observed.external_id_held => intent,
+            Some(intent) if observed.external_id_in_use => intent,
             intent => return Ok(intent),
         };
         let field = &self.mapped.sync.external_id.field;
@@ -368,15 +368,14 @@ impl<'a> ObjectPlanner<'a> {
         let mut automation_overrides = observed.known.link.automation_overrides.clone();
         automation_overrides.retain(|name, automation_override| {
             let field = self.mapping().field(name);
-            field.and_then(|field| held(SourceSystem::Postgres, field))
-                == Some(&automation_override.sent)
+            field.and_then(|field| held(Side::Postgres, field)) == Some(&automation_override.sent)
         });
         let SideWrite::Update(sent) = &plan.to_salesforce else {
             return automation_overrides;
         };
         for (field, value) in sent.iter() {
             let base = facts.base.as_ref().and_then(|base| base.get(field));
-            let stored = held(SourceSystem::Salesforce, *field).filter(|stored| *stored != value);
+            let stored = held(Side::Salesforce, *field).filter(|stored| *stored != value);
             if let (true, Some(stored)) = (base == Some(value), stored) {
                 let name = self.mapping().name(*field);
                 let count = automation_overrides

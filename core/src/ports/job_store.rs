@@ -30,7 +30,7 @@ pub trait JobStore: Send + Sync {
     async fn note_clock_skew(&self, tenant: &TenantId, skew: ClockSkew) -> Result<(), StoreError>;
 
     /// Makes the connected database the tenant's, unless it has one.
-    async fn meet_database(&self, tenant: &TenantId) -> Result<(), StoreError>;
+    async fn register_database(&self, tenant: &TenantId) -> Result<(), StoreError>;
 
     /// Claims the right to move the fence, unless another process claimed it in the last `every_ms`. `id` is unique.
     async fn claim_fence(
@@ -50,11 +50,11 @@ pub trait JobStore: Send + Sync {
 
     /// Records which org the login leads to. The first one is the tenant's. Another one holds the tenant: nothing
     /// is leased until a person adopts it, or the login leads to the known one again.
-    async fn meet_org(
+    async fn register_org(
         &self,
         tenant: &TenantId,
         organization: &SalesforceId,
-    ) -> Result<MetOrg, StoreError>;
+    ) -> Result<OrgMatch, StoreError>;
 
     /// Acquires or renews the stream's lease for `owner`. Returns `None` if another owner has it.
     async fn acquire_stream(
@@ -187,7 +187,7 @@ pub enum JobKind {
 
 /// Which org the login leads to.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum MetOrg {
+pub enum OrgMatch {
     /// The tenant's, with its epoch.
     Known(OrgEpoch),
     /// Another one than the tenant's.

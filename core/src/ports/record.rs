@@ -149,7 +149,7 @@ pub struct ObservedRecord {
     /// External ids of the parents that the remote state points to, by Salesforce id, as far as linked.
     pub parents: BTreeMap<SalesforceId, String>,
     /// In Salesforce another record still has its external id, whose row has another one by now.
-    pub external_id_held: bool,
+    pub external_id_in_use: bool,
     /// Milliseconds by which the clocks of the sides may differ.
     pub clock_skew_ms: i64,
     /// Values that Salesforce refused in earlier attempts: they are not sent again, so that

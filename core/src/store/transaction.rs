@@ -266,7 +266,7 @@ impl Tx {
             .map(|_| ())
     }
 
-    /// Sets the savepoint to which [`Tx::back`] returns, and turns row security off for the reads until
+    /// Sets the savepoint to which [`Tx::rollback_to_savepoint`] returns, and turns row security off for the reads until
     /// [`Tx::begin_writes`].
     pub(crate) async fn savepoint(&mut self) -> Result<(), StoreError> {
         self.script(
@@ -277,7 +277,7 @@ impl Tx {
     }
 
     /// Undoes everything since the last [`Tx::savepoint`], its row locks included.
-    pub(crate) async fn back(&mut self) -> Result<(), StoreError> {
+    pub(crate) async fn rollback_to_savepoint(&mut self) -> Result<(), StoreError> {
         self.script(
             "undoing the rows of a batch",
             "rollback to savepoint rows; release savepoint rows",
@@ -286,7 +286,7 @@ impl Tx {
     }
 
     /// Keeps everything since the last [`Tx::savepoint`].
-    pub(crate) async fn keep(&mut self) -> Result<(), StoreError> {
+    pub(crate) async fn release_savepoint(&mut self) -> Result<(), StoreError> {
         self.script("keeping the rows of a batch", "release savepoint rows")
             .await
     }

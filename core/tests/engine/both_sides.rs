@@ -1,7 +1,7 @@
 //! Both sides change the same record.
 
 use serde_json::json;
-use syncline::SourceSystem;
+use syncline::Side;
 use syncline::ports::MappedObject;
 use syncline::store::{ConflictFilter, Resolution, SyncConflict};
 
@@ -199,10 +199,7 @@ async fn in_conflict() -> (Stage, String, SyncConflict, MappedObject) {
 
 #[tokio::test]
 async fn resolved_conflict_writes_winner_and_logs_loser() {
-    for (winner, name) in [
-        (SourceSystem::Postgres, "Here"),
-        (SourceSystem::Salesforce, "There"),
-    ] {
+    for (winner, name) in [(Side::Postgres, "Here"), (Side::Salesforce, "There")] {
         let (stage, _, conflict, mapped) = in_conflict().await;
         let resolution = stage
             .store
@@ -231,7 +228,7 @@ async fn outdated_decision_does_not_resolve_a_changed_conflict() {
             &mapped,
             conflict.conflict_id,
             conflict.version,
-            SourceSystem::Postgres,
+            Side::Postgres,
         )
         .await;
     assert_eq!(resolution.unwrap(), Resolution::Moved);

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use salesforce_org::FaultAction;
 use serde_json::{Value as Json, json};
-use syncline::SourceSystem;
+use syncline::Side;
 use syncline::engine::system::SystemClock;
 use syncline::ports::Clock;
 use syncline::store::{ConflictFilter, Resolution};
@@ -70,7 +70,7 @@ async fn discarded(stage: &Stage) -> Vec<Json> {
         .await
 }
 
-async fn resolve(stage: &Stage, winner: SourceSystem) {
+async fn resolve(stage: &Stage, winner: Side) {
     let filter = ConflictFilter::default();
     let open = stage.store.conflicts(&stage.tenant, &filter, 10).await;
     let open = open.unwrap().remove(0);
@@ -105,8 +105,8 @@ async fn overwritten_edit_waits_for_a_person() {
 #[tokio::test]
 async fn person_restores_the_overwritten_edit_or_gives_it_up() {
     for (winner, loser, phone, lost) in [
-        (SourceSystem::Salesforce, "postgres", "2", "3"),
-        (SourceSystem::Postgres, "salesforce", "3", "2"),
+        (Side::Salesforce, "postgres", "2", "3"),
+        (Side::Postgres, "salesforce", "3", "2"),
     ] {
         let (stage, id) = overwritten("conflicts = \"manual_review\"", Known::ByEvent).await;
         resolve(&stage, winner).await;
@@ -172,7 +172,7 @@ async fn overwritten_edit_meets_the_delete_of_its_row() {
     assert_eq!(conflicts[0]["field"], Json::Null);
     let edit = conflicts[0]["salesforce_value"].as_str().unwrap();
     assert_eq!(edit, "{\"Phone\":\"2\"}");
-    resolve(&stage, SourceSystem::Salesforce).await;
+    resolve(&stage, Side::Salesforce).await;
     assert_eq!(both_sides(&stage, &id).await, [json!("2"), json!("2")]);
 }
 

@@ -3,7 +3,7 @@
 use syncline::model::SourceCursor;
 use syncline::model::observation::ObservationKind::{Changed, Created, Deleted, Refresh, Snapshot};
 use syncline::model::observation::SalesforceObservation;
-use syncline::ports::job_store::MetOrg;
+use syncline::ports::job_store::OrgMatch;
 use syncline::ports::{CaptureStore, JobStore};
 
 use super::streams::{event, lease_events, position};
@@ -202,19 +202,19 @@ async fn new_org_ignores_leases_and_versions_of_the_old() {
     let tenant = world.mapped.tenant.clone();
     let before = lease_events(&world, "one").await;
     let known = world.mapped.organization_id.clone();
-    let met = world.store.meet_org(&tenant, &other).await.unwrap();
+    let met = world.store.register_org(&tenant, &other).await.unwrap();
     assert_eq!(
         met,
-        MetOrg::Other {
+        OrgMatch::Other {
             known: known.clone()
         }
     );
     assert!(world.store.control(&tenant).await.unwrap().paused);
-    let back = world.store.meet_org(&tenant, &known).await.unwrap();
-    assert_eq!(back, MetOrg::Known(world.mapped.org_epoch));
+    let back = world.store.register_org(&tenant, &known).await.unwrap();
+    assert_eq!(back, OrgMatch::Known(world.mapped.org_epoch));
     assert!(!world.store.control(&tenant).await.unwrap().paused);
     assert_eq!(world.store.adopt_org(&tenant).await.unwrap(), None);
-    world.store.meet_org(&tenant, &other).await.unwrap();
+    world.store.register_org(&tenant, &other).await.unwrap();
     let (adopted, epoch) = world.store.adopt_org(&tenant).await.unwrap().unwrap();
     assert_eq!((adopted, epoch.0), (other, world.mapped.org_epoch.0 + 1));
     let mut lost = before.clone();

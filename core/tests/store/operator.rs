@@ -3,7 +3,7 @@
 use syncline::model::ids::{RecordId, TenantId};
 use syncline::model::observation::ObservationKind::{Changed, Deleted, Refresh};
 use syncline::model::value::Value;
-use syncline::model::{ChangeEnvelope, ChangeOperation, SourceCursor, SourceSystem, SyncKey};
+use syncline::model::{ChangeEnvelope, ChangeOperation, Side, SourceCursor, SyncKey};
 use syncline::ports::ReconcileStore;
 use syncline::ports::comparison::SeenRecord;
 use syncline::store::{AppendResult, ConflictFilter, Resolution, SyncConflict};
@@ -35,7 +35,7 @@ async fn conflicting() -> World {
     world
 }
 
-async fn resolve(world: &World, conflict: &SyncConflict, winner: SourceSystem) -> Resolution {
+async fn resolve(world: &World, conflict: &SyncConflict, winner: Side) -> Resolution {
     world
         .store
         .resolve_conflict(
@@ -63,8 +63,8 @@ async fn conflict_has_both_values_and_the_base() {
 #[tokio::test]
 async fn resolution_is_written_like_an_edit() {
     for (winner, row, sent) in [
-        (SourceSystem::Postgres, "Eve", Some("Eve")),
-        (SourceSystem::Salesforce, "Ida", None),
+        (Side::Postgres, "Eve", Some("Eve")),
+        (Side::Salesforce, "Ida", None),
     ] {
         let mut world = conflicting().await;
         let conflict = conflicts(&world).await.remove(0);
@@ -104,12 +104,12 @@ async fn resolution_of_outdated_values_is_refused() {
     )
     .await;
     assert_eq!(
-        resolve(&world, &conflict, SourceSystem::Postgres).await,
+        resolve(&world, &conflict, Side::Postgres).await,
         Resolution::Busy
     );
     execute(&mut other, "commit").await;
     assert_eq!(
-        resolve(&world, &conflict, SourceSystem::Postgres).await,
+        resolve(&world, &conflict, Side::Postgres).await,
         Resolution::Moved
     );
     world.capture().await;
@@ -124,7 +124,7 @@ async fn resolution_of_outdated_values_is_refused() {
         .see(&[seen(Changed, "K", &[("Name", "Zoe")], 20)])
         .await;
     assert_eq!(
-        resolve(&world, &now, SourceSystem::Postgres).await,
+        resolve(&world, &now, Side::Postgres).await,
         Resolution::Moved
     );
     world.sql("update public.account set name = 'Zoe'").await;
@@ -135,10 +135,7 @@ async fn resolution_of_outdated_values_is_refused() {
 
 #[tokio::test]
 async fn conflict_of_delete_and_edit_is_resolved_either_way() {
-    for (winner, rows, links) in [
-        (SourceSystem::Salesforce, "0", "0"),
-        (SourceSystem::Postgres, "1", "1"),
-    ] {
+    for (winner, rows, links) in [(Side::Salesforce, "0", "0"), (Side::Postgres, "1", "1")] {
         let mut world = World::new().await;
         world.synced("K", "Ada").await;
         world.sql("update public.account set name = 'Eve'").await;
@@ -250,7 +247,7 @@ async fn change_is_appended_once() {
     let world = World::new().await;
     let envelope = |name: &str, cursor: u8| ChangeEnvelope {
         key: SyncKey::new("acme", "Account", "K").unwrap(),
-        source: SourceSystem::Salesforce,
+        source: Side::Salesforce,
         operation: ChangeOperation::Update,
         cursor: SourceCursor::SalesforceReplayId(vec![cursor]),
         tombstone: false,

@@ -2,7 +2,7 @@
 
 use serde_json::{Value as Json, json};
 use syncline::config::ObjectSync;
-use syncline::model::SourceSystem;
+use syncline::model::Side;
 use syncline::model::ids::{FieldName, ObjectName};
 use syncline::model::observation::ObservationKind::{Changed, Refresh};
 use syncline::store::{ConflictFilter, EntryKind, RecordTimeline, TimelineAnswer, TimelineEntry};
@@ -50,7 +50,7 @@ async fn resolved() -> World {
             &world.mapped,
             conflicts[0].conflict_id,
             conflicts[0].version,
-            SourceSystem::Postgres,
+            Side::Postgres,
         )
         .await
         .expect("a decision is taken");

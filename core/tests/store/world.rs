@@ -10,7 +10,7 @@ use syncline::config::{
     ConflictPolicy, DeleteMode, DeleteOnEdit, Deletes, Direction, DuplicateRules, ExternalId,
     FieldSync, LaneThresholds, ObjectSync, OnFilterExit, Owner, Seed,
 };
-use syncline::model::SourceSystem;
+use syncline::model::Side;
 use syncline::model::canonical::{from_postgres, to_postgres_json};
 use syncline::model::cursor::SourceCursor;
 use syncline::model::fields::FieldMap;
@@ -29,7 +29,7 @@ use syncline::ports::apply_store::{
     PlanRules, PlannedBatch, PlannedPostgres, PlannedRecord, PostgresSettlement, SettledOutcome,
     Settlement,
 };
-use syncline::ports::job_store::MetOrg;
+use syncline::ports::job_store::OrgMatch;
 use syncline::ports::record::{LeaseEnd, LeasedTask, ObservedRecord, ParkReason, PostgresRow};
 use syncline::ports::{ApplyStore, CaptureStore, JobStore, MappedObject, RecordPlanner};
 use syncline::store::{PgStore, PgStoreOptions};
@@ -72,9 +72,9 @@ impl World {
         execute(&mut user, table).await;
         let mapped = mapped(sync);
         let met = store
-            .meet_org(&mapped.tenant, &mapped.organization_id)
+            .register_org(&mapped.tenant, &mapped.organization_id)
             .await;
-        let Ok(MetOrg::Known(epoch)) = met else {
+        let Ok(OrgMatch::Known(epoch)) = met else {
             panic!("the first org is the tenant's: {met:?}")
         };
         let mapped = MappedObject {
@@ -442,7 +442,7 @@ impl<'a> Planner<'a> {
             changed_at_ms: observed.known.postgres_changed_at_ms,
             ..SideState::default()
         });
-        facts.set_side(SourceSystem::Postgres, postgres);
+        facts.set_side(Side::Postgres, postgres);
         let salesforce = SideState {
             presence: observed.known.link.remote_state.presence,
             fields: place(self.remote_state(observed)),
@@ -454,7 +454,7 @@ impl<'a> Planner<'a> {
                 .modified_ms,
             ..SideState::default()
         };
-        facts.set_side(SourceSystem::Salesforce, salesforce);
+        facts.set_side(Side::Salesforce, salesforce);
         facts
     }
 

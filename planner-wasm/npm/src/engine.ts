@@ -76,7 +76,7 @@ export type ChangeEnvelope = {
   /** Whose change it is. */
   key: SyncKey,
   /** The side it was observed on. */
-  source: SourceSystem,
+  source: Side,
   /** What happened. */
   operation: ChangeOperation,
   /** Where it was seen. */
@@ -141,7 +141,7 @@ export type DiscardedValue = {
   /** The field. */
   field: FieldName,
   /** The side whose value was discarded. */
-  side: SourceSystem,
+  side: Side,
   /** The discarded value. */
   value: Value,
   /** The rule. */
@@ -245,7 +245,7 @@ export type LaneLoad = {
 export type LaneThresholds = {
   /** Most records of one round that go by single REST calls. */
   rest_max_batch_size: number,
-  /** Fewest records that go by Bulk. */
+  /** Fewest records that would go by Bulk, which the engine does not use yet. */
   bulk_min_batch_size: number,
 };
 
@@ -485,6 +485,9 @@ export type SecretRef = string;
 /** What decides a field that has no base yet and differs. */
 export type Seed = "refuse" | "salesforce" | "postgres";
 
+/** A side: where a change came from or where a write goes. */
+export type Side = "salesforce" | "postgres";
+
 /** A write to one side. */
 export type SideWrite = { "write": "none" } | { "write": "create", "fields": { [key in FieldName]: Value } } | { "write": "update", "fields": { [key in FieldName]: Value } } | { "write": "delete" } | { "write": "soft_delete" };
 
@@ -499,9 +502,6 @@ export type SideWrite = { "write": "none" } | { "write": "create", "fields": { [
  * assert_eq!(decimal.to_string(), "salesforce-replay-id:0x0000000000000102");
  * ``` */
 export type SourceCursor = string;
-
-/** A side: where a change came from or where a write goes. */
-export type SourceSystem = "salesforce" | "postgres";
 
 /** Tenant, object and external id: the identity a person would name a record by.
  *

@@ -12,7 +12,7 @@ import type {
   PlanDecision,
   RecordAnswer,
   RecordFacts,
-  SourceSystem,
+  Side,
 } from "./engine.js";
 
 /** The exports of the WebAssembly module, JSON texts in and out. */
@@ -99,7 +99,7 @@ export interface MergeInput {
   /** The record on the other side; left out if it does not exist there. A null is a payload. */
   current?: Json;
   /** Whose payload comes in. */
-  source: SourceSystem;
+  source: Side;
   incoming: Json;
 }
 

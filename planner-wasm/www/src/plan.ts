@@ -1,5 +1,5 @@
 // What a plan means to a reader.
-import { writeJson, type RecordAnswer, type RecordFacts, type Rule, type SideWrite, type SourceSystem, type Value, type WriteKind } from "@syncline/planner";
+import { writeJson, type RecordAnswer, type RecordFacts, type Rule, type SideWrite, type Side, type Value, type WriteKind } from "@syncline/planner";
 import { member, shown } from "./json";
 import type { Fields } from "./record";
 
@@ -53,7 +53,7 @@ export function fieldReason(plan: RecordAnswer, field: string): string {
 }
 
 /** Returns a side's values after the plan was performed; null if it lacks the record. */
-export function afterwards(record: RecordFacts, plan: RecordAnswer, side: SourceSystem): Fields | null {
+export function afterwards(record: RecordFacts, plan: RecordAnswer, side: Side): Fields | null {
   const write = side === "postgres" ? plan.to_postgres : plan.to_salesforce;
   if (write.write === "delete" || write.write === "soft_delete") return null;
   const held = record[side];

@@ -1,10 +1,10 @@
 // One record as the planner takes it (`RecordFacts`): what both sides agreed on, what each side holds,
 // and the circumstances that may change a decision.
-import type { RecordFacts, SourceSystem, Value } from "@syncline/planner";
+import type { RecordFacts, Side, Value } from "@syncline/planner";
 import { InputError, isObject, isValue, member, type Json } from "./json";
 
-export type Column = "base" | SourceSystem;
-export const SIDES: readonly SourceSystem[] = ["postgres", "salesforce"];
+export type Column = "base" | Side;
+export const SIDES: readonly Side[] = ["postgres", "salesforce"];
 export const COLUMNS: readonly Column[] = ["base", "postgres", "salesforce"];
 export const SIDE_NAMES: Readonly<Record<Column, string>> = { base: "Base", postgres: "Postgres", salesforce: "Salesforce" };
 

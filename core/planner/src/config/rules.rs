@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::model::SourceSystem;
+use crate::model::Side;
 use crate::model::ids::ObjectName;
 
 use super::read::{Reader, Section, below};
@@ -145,8 +145,8 @@ fn check_fields(reader: &mut Reader<'_>, path: &str, section: Section<'_>, objec
 fn check_direction(reader: &mut Reader<'_>, path: &str, section: Section<'_>, object: &ObjectSync) {
     let source = match object.direction {
         Direction::Both => return,
-        Direction::ToPostgres => SourceSystem::Salesforce,
-        Direction::ToSalesforce => SourceSystem::Postgres,
+        Direction::ToPostgres => Side::Salesforce,
+        Direction::ToSalesforce => Side::Postgres,
     };
     let fix = "remove it, or write direction = \"both\"";
     for (name, part) in section.named("fields") {
@@ -158,8 +158,8 @@ fn check_direction(reader: &mut Reader<'_>, path: &str, section: Section<'_>, ob
     }
     let loses = match object.seed {
         Seed::Refuse => false,
-        Seed::Salesforce => source == SourceSystem::Postgres,
-        Seed::Postgres => source == SourceSystem::Salesforce,
+        Seed::Salesforce => source == Side::Postgres,
+        Seed::Postgres => source == Side::Salesforce,
     };
     if loses {
         let problem = "values cannot start on the side that changes do not come from";
@@ -169,8 +169,8 @@ fn check_direction(reader: &mut Reader<'_>, path: &str, section: Section<'_>, ob
         ConflictPolicy::ManualReview
         | ConflictPolicy::FieldOwnership
         | ConflictPolicy::LastWriterWins => false,
-        ConflictPolicy::SalesforceWins => source == SourceSystem::Postgres,
-        ConflictPolicy::PostgresWins => source == SourceSystem::Salesforce,
+        ConflictPolicy::SalesforceWins => source == Side::Postgres,
+        ConflictPolicy::PostgresWins => source == Side::Salesforce,
     };
     if loses {
         let problem = "the side that changes do not come from cannot win";

@@ -27,14 +27,14 @@ use super::key::SyncKey;
 #[cfg_attr(feature = "typescript", derive(ts_rs::TS))]
 #[serde(rename_all = "snake_case")]
 #[strum(serialize_all = "snake_case")]
-pub enum SourceSystem {
+pub enum Side {
     /// The Salesforce org.
     Salesforce,
     /// The Postgres tables.
     Postgres,
 }
 
-impl SourceSystem {
+impl Side {
     /// Returns the other side.
     pub fn other(self) -> Self {
         match self {
@@ -84,7 +84,7 @@ pub struct ChangeEnvelope {
     /// Whose change it is.
     pub key: SyncKey,
     /// The side it was observed on.
-    pub source: SourceSystem,
+    pub source: Side,
     /// What happened.
     pub operation: ChangeOperation,
     /// Where it was seen.
@@ -259,7 +259,7 @@ pub fn validate_outbox(row: &OutboxRow<'_>) -> Result<ValidOutbox, OutboxRefusal
         tenant: TenantId::parse(row.tenant)?,
         object: ObjectName::parse(row.object)?,
         operation,
-        cursor: SourceCursor::PostgresLsn(
+        cursor: SourceCursor::OutboxId(
             row.cursor
                 .map_or_else(|| row.outbox_id.to_string(), str::to_owned),
         ),

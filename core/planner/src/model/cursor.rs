@@ -23,7 +23,7 @@ pub enum SourceCursor {
     /// Replay id: opaque bytes, never compared by order (Pub/Sub API guide, "Event Message Durability").
     SalesforceReplayId(Vec<u8>),
     /// Outbox id or log position.
-    PostgresLsn(String),
+    OutboxId(String),
     /// A read outside any stream: a page of a scan, or of one record.
     Snapshot(String),
 }
@@ -62,7 +62,7 @@ impl fmt::Display for SourceCursor {
                 write!(f, "{REPLAY_ID}0x")?;
                 bytes.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
             }
-            Self::PostgresLsn(position) => write!(f, "{LSN}{position}"),
+            Self::OutboxId(position) => write!(f, "{LSN}{position}"),
             Self::Snapshot(name) => write!(f, "{SNAPSHOT}{name}"),
         }
     }
@@ -78,7 +78,7 @@ impl FromStr for SourceCursor {
                 .map(Self::SalesforceReplayId);
         }
         if let Some(position) = text.strip_prefix(LSN) {
-            return filled(position).map(|position| Self::PostgresLsn(position.to_owned()));
+            return filled(position).map(|position| Self::OutboxId(position.to_owned()));
         }
         match text.strip_prefix(SNAPSHOT) {
             Some(name) => filled(name).map(|name| Self::Snapshot(name.to_owned())),

@@ -116,7 +116,7 @@ pub struct Contender {
     pub edited: Option<EditTime>,
     /// A read has not shown the edit. The read may be older than the edit, so a second one decides.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
-    pub is_doubted: bool,
+    pub was_not_shown: bool,
 }
 
 /// An edit in Salesforce that a write of ours replaced before it was seen.

@@ -48,7 +48,7 @@ pub(super) fn older(
             value: value.clone(),
             version,
             edited: edit_time::since(record, replaced.after.modified_ms),
-            is_doubted: false,
+            was_not_shown: false,
         };
         overwrite(record, &mut remote, edit);
     } else {
@@ -99,7 +99,7 @@ pub(super) fn contend(record: &mut Absorbing<'_>, shown: &Shown<'_>) {
         value: shown.value.clone(),
         version,
         edited: edit_time::of(record, shown),
-        is_doubted: false,
+        was_not_shown: false,
     });
     let contended = RemoteField {
         contender,
@@ -170,9 +170,9 @@ fn settle(
             *remote = standing(record, shown, remote, edit);
             record.apply(Effect::Took);
         }
-        VersionOrder::Incomparable if !(is_read && edit.is_doubted) => {
+        VersionOrder::Incomparable if !(is_read && edit.was_not_shown) => {
             remote.contender = Some(Contender {
-                is_doubted: is_read,
+                was_not_shown: is_read,
                 ..edit
             });
             record.apply(Effect::NeedsRefresh);
@@ -324,7 +324,7 @@ fn beside(prior: &RemoteField, writes: &[IntentId]) -> Option<Contender> {
         value: prior.value.clone(),
         version: prior.version,
         edited: prior.edited,
-        is_doubted: false,
+        was_not_shown: false,
     });
     prior.contender.clone().or(concurrent)
 }

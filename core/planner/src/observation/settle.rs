@@ -152,7 +152,7 @@ fn written(
         value: prior.value,
         version: prior.version,
         edited: prior.edited,
-        is_doubted: false,
+        was_not_shown: false,
     });
     RemoteField {
         contender: concurrent

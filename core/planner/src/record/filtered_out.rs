@@ -1,7 +1,7 @@
 //! Plans a record that does not match the object's filter: it is left alone, or its row is removed.
 
 use crate::config::OnFilterExit;
-use crate::model::SourceSystem;
+use crate::model::Side;
 use crate::model::link::Presence;
 
 use super::one_sided::edits;
@@ -10,7 +10,7 @@ use super::{Agreement, Confirmation, Record, RecordPlan, Rule, SideWrite};
 /// Plans a filtered-out record. Nothing is ever written to Salesforce, not even a delete; and only a record
 /// that both sides had can leave the filter.
 pub(super) fn plan_filtered_out(record: Record<'_>) -> RecordPlan {
-    let row = record.presence(SourceSystem::Postgres) == Presence::Present;
+    let row = record.presence(Side::Postgres) == Presence::Present;
     let has_agreed = record.facts.has_agreed();
     match (has_agreed, row, record.rules().on_filter_exit) {
         // The base stays: should the record come back, what each side changed meanwhile is known.
@@ -21,7 +21,7 @@ pub(super) fn plan_filtered_out(record: Record<'_>) -> RecordPlan {
             ..RecordPlan::because(Rule::FilteredOut)
         },
         (true, true, OnFilterExit::SoftDelete | OnFilterExit::Delete)
-            if !record.may_write(SourceSystem::Postgres) =>
+            if !record.may_write(Side::Postgres) =>
         {
             RecordPlan::because(Rule::FilteredOut)
         }
@@ -34,10 +34,10 @@ pub(super) fn plan_filtered_out(record: Record<'_>) -> RecordPlan {
 fn leave(record: Record<'_>, write: SideWrite) -> RecordPlan {
     let mut plan = RecordPlan::because(Rule::FilterExit);
     plan.agreement = Agreement::Ends(Confirmation::Postgres);
-    for mut edit in edits(record, SourceSystem::Postgres) {
+    for mut edit in edits(record, Side::Postgres) {
         edit.rule = Rule::FilterExit;
         plan.explanation.fields.insert(edit.field, edit.rule);
-        plan.discarded.push(edit.discarded(SourceSystem::Postgres));
+        plan.discarded.push(edit.discarded(Side::Postgres));
     }
     plan.to_postgres = write;
     plan

@@ -1,7 +1,7 @@
 //! Plans a record that only one side has: new on this side, or deleted on the other.
 
 use crate::config::{DeleteMode, DeleteOnEdit};
-use crate::model::SourceSystem;
+use crate::model::Side;
 use crate::model::fields::{FieldId, FieldMap};
 use crate::model::hash::canonical_payload;
 use crate::model::link::Presence;
@@ -16,20 +16,20 @@ use super::{
 };
 
 /// Plans a record that only `holder` has.
-pub(super) fn plan_one_sided(record: Record<'_>, holder: SourceSystem) -> RecordPlan {
+pub(super) fn plan_one_sided(record: Record<'_>, holder: Side) -> RecordPlan {
     let lacking = holder.other();
     match (record.facts.has_agreed(), record.presence(lacking), lacking) {
         (false, _, _) if !record.may_write(lacking) => RecordPlan::because(Rule::DirectionForbids),
-        (false, _, SourceSystem::Salesforce) => create(record, lacking, Rule::CreatedInPostgres),
-        (false, _, SourceSystem::Postgres) => create(record, lacking, Rule::CreatedInSalesforce),
+        (false, _, Side::Salesforce) => create(record, lacking, Rule::CreatedInPostgres),
+        (false, _, Side::Postgres) => create(record, lacking, Rule::CreatedInSalesforce),
         // Salesforce was never seen in this org epoch: lacking the record is no delete.
-        (true, Presence::Unseen, SourceSystem::Salesforce) => RecordPlan::because(Rule::NotSeen),
+        (true, Presence::Unseen, Side::Salesforce) => RecordPlan::because(Rule::NotSeen),
         (true, _, _) => plan_deleted(record, holder),
     }
 }
 
 /// Plans a record that `holder` still has and the other side deleted.
-fn plan_deleted(record: Record<'_>, holder: SourceSystem) -> RecordPlan {
+fn plan_deleted(record: Record<'_>, holder: Side) -> RecordPlan {
     let deleter = holder.other();
     match record.rules().deletes.mode {
         DeleteMode::Ignore => return RecordPlan::because(Rule::DeletesIgnored),
@@ -42,8 +42,8 @@ fn plan_deleted(record: Record<'_>, holder: SourceSystem) -> RecordPlan {
     let (weighed, unweighed): (Vec<Edit<'_>>, Vec<Edit<'_>>) =
         edits.iter().partition(|edit| edit.counts);
     let rule = match (weighed.is_empty(), deleter, record.rules().deletes.on_edit) {
-        (true, SourceSystem::Postgres, _) => Rule::DeletedInPostgres,
-        (true, SourceSystem::Salesforce, _) => Rule::DeletedInSalesforce,
+        (true, Side::Postgres, _) => Rule::DeletedInPostgres,
+        (true, Side::Salesforce, _) => Rule::DeletedInSalesforce,
         (false, _, DeleteOnEdit::DeleteWins) => Rule::DeleteBeatsEdit,
         (false, _, DeleteOnEdit::EditWins) => {
             return create(record, deleter, Rule::EditBeatsDelete);
@@ -74,7 +74,7 @@ pub(super) struct Edit<'a> {
 }
 
 impl Edit<'_> {
-    pub(super) fn discarded(&self, side: SourceSystem) -> DiscardedValue {
+    pub(super) fn discarded(&self, side: Side) -> DiscardedValue {
         DiscardedValue {
             field: self.field,
             side,
@@ -96,13 +96,12 @@ impl RecordPlan {
 }
 
 /// Returns the edits of `holder` since the base. A field without a base counts if it is not null.
-pub(super) fn edits(record: Record<'_>, holder: SourceSystem) -> Vec<Edit<'_>> {
+pub(super) fn edits(record: Record<'_>, holder: Side) -> Vec<Edit<'_>> {
     record
         .mapping
         .fields()
         .filter(|field| {
-            let late =
-                holder == SourceSystem::Salesforce && record.facts.late_writes.contains(field);
+            let late = holder == Side::Salesforce && record.facts.late_writes.contains(field);
             !late && !record.is_overridden_by_automation(*field)
         })
         .filter_map(|field| {
@@ -132,30 +131,26 @@ pub(super) fn edits(record: Record<'_>, holder: SourceSystem) -> Vec<Edit<'_>> {
 /// Returns the edit that a write of ours replaced on the side that holds the record.
 fn overwritten<'a>(
     record: Record<'a>,
-    holder: SourceSystem,
+    holder: Side,
     field: FieldId,
 ) -> Option<&'a OverwrittenValue> {
     match holder {
         // The external id names the record that is created.
-        SourceSystem::Salesforce if field == Mapping::EXTERNAL_ID => None,
-        SourceSystem::Salesforce => record.overwritten(field),
-        SourceSystem::Postgres => None,
+        Side::Salesforce if field == Mapping::EXTERNAL_ID => None,
+        Side::Salesforce => record.overwritten(field),
+        Side::Postgres => None,
     }
 }
 
-fn delete_against_edit(
-    record: Record<'_>,
-    holder: SourceSystem,
-    edits: &[Edit<'_>],
-) -> FieldConflict {
+fn delete_against_edit(record: Record<'_>, holder: Side, edits: &[Edit<'_>]) -> FieldConflict {
     let edited: Payload = edits
         .iter()
         .map(|edit| (record.mapping.name(edit.field).clone(), edit.value.clone()))
         .collect();
     let edit = Some(Value::Text(canonical_payload(&edited)));
     let (postgres, salesforce) = match holder {
-        SourceSystem::Postgres => (edit, None),
-        SourceSystem::Salesforce => (None, edit),
+        Side::Postgres => (edit, None),
+        Side::Salesforce => (None, edit),
     };
     FieldConflict {
         field: None,
@@ -166,16 +161,15 @@ fn delete_against_edit(
 }
 
 /// Deletes the record on `holder`, the side that still has it.
-fn delete(record: Record<'_>, holder: SourceSystem, rule: Rule) -> RecordPlan {
+fn delete(record: Record<'_>, holder: Side, rule: Rule) -> RecordPlan {
     let mut plan = RecordPlan::because(rule);
     plan.agreement = Agreement::Ends(Confirmation::of(holder));
     *plan.side(holder) = match (holder, record.rules().deletes.mode) {
-        (SourceSystem::Postgres, DeleteMode::Soft) => SideWrite::SoftDelete,
-        (SourceSystem::Postgres, DeleteMode::Propagate | DeleteMode::Ignore)
-        | (
-            SourceSystem::Salesforce,
-            DeleteMode::Soft | DeleteMode::Propagate | DeleteMode::Ignore,
-        ) => SideWrite::Delete,
+        (Side::Postgres, DeleteMode::Soft) => SideWrite::SoftDelete,
+        (Side::Postgres, DeleteMode::Propagate | DeleteMode::Ignore)
+        | (Side::Salesforce, DeleteMode::Soft | DeleteMode::Propagate | DeleteMode::Ignore) => {
+            SideWrite::Delete
+        }
     };
     plan
 }
@@ -184,8 +178,8 @@ fn delete(record: Record<'_>, holder: SourceSystem, rule: Rule) -> RecordPlan {
 ///
 /// Nulls are left out of a create in Salesforce, so that its defaults apply; the next observation shows the
 /// resulting values.
-fn create(record: Record<'_>, target: SourceSystem, rule: Rule) -> RecordPlan {
-    if let (SourceSystem::Postgres, Some(marked), Some(_)) =
+fn create(record: Record<'_>, target: Side, rule: Rule) -> RecordPlan {
+    if let (Side::Postgres, Some(marked), Some(_)) =
         (target, &record.facts.soft_deleted, &record.facts.base)
     {
         return unmark(record, marked, rule);
@@ -205,7 +199,7 @@ fn create(record: Record<'_>, target: SourceSystem, rule: Rule) -> RecordPlan {
                 continue;
             }
         };
-        let omitted = value == Value::Null && target == SourceSystem::Salesforce;
+        let omitted = value == Value::Null && target == Side::Salesforce;
         let mut after = Confirmation::of(target);
         if overwritten(record, holder, field).is_some() {
             plan.side(holder).set(field, value.clone());
@@ -246,7 +240,7 @@ fn unmark(record: Record<'_>, marked: &FieldMap<FieldId, Value>, rule: Rule) -> 
 
 /// Fills in a missing external id on the side that has the record. If the direction forbids that, the sides do
 /// not agree on it.
-fn name_on_holder(record: Record<'_>, holder: SourceSystem, plan: &mut RecordPlan) {
+fn name_on_holder(record: Record<'_>, holder: Side, plan: &mut RecordPlan) {
     if record.external_id_on(holder).is_some() {
         return;
     }

@@ -3,7 +3,7 @@
 use syncline_planner::model::edit_time::EditTime;
 use syncline_planner::model::intent::IntentState;
 use syncline_planner::record::Rule;
-use syncline_planner::{Mapping, SourceSystem};
+use syncline_planner::{Mapping, Side};
 
 use crate::exchanged::exchanged;
 use crate::fixture::{EditTimes, NamedFacts, NamedPlan, World, check, field, policy};
@@ -139,7 +139,7 @@ fn plan(facts: &NamedFacts) -> NamedPlan {
 }
 
 /// Returns the side whose Phone wins, and the rule.
-fn winner(plan: &NamedPlan) -> (SourceSystem, Rule) {
+fn winner(plan: &NamedPlan) -> (Side, Rule) {
     let rule = plan.explanation.fields.get(&field("Phone")).copied();
     let loses = |lost: &&syncline_planner::record::DiscardedValue<_>| lost.field == field("Phone");
     let lost = plan.discarded.iter().find(loses).unwrap();
@@ -161,7 +161,7 @@ fn exchanged_sides_exchange_the_winner_unless_tied() {
             let (side, rule) = winner(&one);
             assert_eq!(winner(&other).1, rule, "{postgres:?} {salesforce:?}");
             match rule {
-                Rule::TieGoesToSalesforce => assert_eq!(side, SourceSystem::Salesforce),
+                Rule::TieGoesToSalesforce => assert_eq!(side, Side::Salesforce),
                 _ => assert_eq!(one, other, "{postgres:?} {salesforce:?}"),
             }
         }
@@ -190,9 +190,9 @@ fn other_fields_never_change_a_winner() {
 #[test]
 fn later_edits_only_move_the_winner_to_their_side() {
     let rank = |(side, rule)| match (side, rule) {
-        (SourceSystem::Postgres, _) => 0,
-        (SourceSystem::Salesforce, Rule::TieGoesToSalesforce) => 1,
-        (SourceSystem::Salesforce, _) => 2,
+        (Side::Postgres, _) => 0,
+        (Side::Salesforce, Rule::TieGoesToSalesforce) => 1,
+        (Side::Salesforce, _) => 2,
     };
     for postgres_ms in (0..20_000).step_by(500) {
         let ranks = (0..20_000).step_by(500).map(|salesforce_ms| {

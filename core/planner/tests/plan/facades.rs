@@ -3,7 +3,7 @@
 use serde_json::{Value as Json, json};
 use syncline_planner::change::PlannerContext;
 use syncline_planner::{
-    ApplyLane, ChangeEnvelope, ChangeOperation, MergeOutcome, SourceCursor, SourceSystem, SyncKey,
+    ApplyLane, ChangeEnvelope, ChangeOperation, MergeOutcome, Side, SourceCursor, SyncKey,
     merge_payload, plan_change,
 };
 
@@ -13,7 +13,7 @@ fn merged(rules: &str, current: Option<Json>, incoming: Json) -> MergeOutcome {
     merge_payload(
         &policy(rules),
         current.as_ref(),
-        SourceSystem::Salesforce,
+        Side::Salesforce,
         &incoming,
     )
 }
@@ -82,9 +82,9 @@ fn context(rules: &str, current: Option<Json>, base: Option<Json>) -> PlannerCon
 fn envelope(payload: Json) -> ChangeEnvelope {
     ChangeEnvelope {
         key: SyncKey::new("acme", "Account", "K1").expect("a key"),
-        source: SourceSystem::Postgres,
+        source: Side::Postgres,
         operation: ChangeOperation::Update,
-        cursor: SourceCursor::PostgresLsn("1".to_owned()),
+        cursor: SourceCursor::OutboxId("1".to_owned()),
         tombstone: payload.is_null(),
         payload,
     }

@@ -28,7 +28,7 @@ use syncline_planner::model::observation::Version;
 use syncline_planner::model::value::{Payload, Value};
 use syncline_planner::record::{RecordPlan, SideWrite, plan_record};
 use syncline_planner::route::Routable;
-use syncline_planner::{Mapping, ObjectSync, RecordFacts, SideState, SourceSystem};
+use syncline_planner::{Mapping, ObjectSync, RecordFacts, Side, SideState};
 
 /// What is known of a record, its fields by name.
 pub(crate) type NamedFacts = RecordFacts<FieldName>;
@@ -52,7 +52,7 @@ pub(crate) struct World {
     /// The fields of a row that is marked as deleted.
     pub(crate) marked: Option<FieldMap<FieldName, Value>>,
     /// When fields were edited, by side.
-    pub(crate) edits: Vec<(SourceSystem, EditTimes)>,
+    pub(crate) edits: Vec<(Side, EditTimes)>,
 }
 
 /// When fields were edited.
@@ -112,13 +112,13 @@ impl World {
     pub(crate) fn facts(&self) -> NamedFacts {
         let name = |name: &FieldName| Some(name.clone());
         let mut facts = NamedFacts::of(&self.link(), &self.intents, 500, name);
-        facts.set_side(SourceSystem::Postgres, self.postgres.clone());
-        facts.set_side(SourceSystem::Salesforce, self.salesforce.clone());
+        facts.set_side(Side::Postgres, self.postgres.clone());
+        facts.set_side(Side::Salesforce, self.salesforce.clone());
         facts.soft_deleted.clone_from(&self.marked);
         for (side, edits) in &self.edits {
             match side {
-                SourceSystem::Postgres => facts.edited.postgres.clone_from(edits),
-                SourceSystem::Salesforce => facts.edited.salesforce.clone_from(edits),
+                Side::Postgres => facts.edited.postgres.clone_from(edits),
+                Side::Salesforce => facts.edited.salesforce.clone_from(edits),
             }
         }
         facts
@@ -330,10 +330,10 @@ fn side(text: &str) -> NamedSide {
     }
 }
 
-fn system(word: &str) -> SourceSystem {
+fn system(word: &str) -> Side {
     match word {
-        "pg" => SourceSystem::Postgres,
-        "sf" => SourceSystem::Salesforce,
+        "pg" => Side::Postgres,
+        "sf" => Side::Salesforce,
         other => panic!("no such side: {other}"),
     }
 }

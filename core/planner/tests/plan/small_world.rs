@@ -4,7 +4,7 @@
 use syncline_planner::config::{
     ConflictPolicy, DeleteMode, DeleteOnEdit, Direction, ObjectSync, OnFilterExit, Owner, Seed,
 };
-use syncline_planner::model::SourceSystem;
+use syncline_planner::model::Side;
 use syncline_planner::model::fields::FieldMap;
 use syncline_planner::model::ids::FieldName;
 use syncline_planner::model::link::Presence;
@@ -39,15 +39,15 @@ impl State {
             agreed: Some(self.agreed),
             ..NamedFacts::new("K1".to_owned())
         };
-        facts.set_side(SourceSystem::Postgres, self.postgres.clone());
-        facts.set_side(SourceSystem::Salesforce, self.salesforce.clone());
+        facts.set_side(Side::Postgres, self.postgres.clone());
+        facts.set_side(Side::Salesforce, self.salesforce.clone());
         facts
     }
 
-    fn side(&self, side: SourceSystem) -> &NamedSide {
+    fn side(&self, side: Side) -> &NamedSide {
         match side {
-            SourceSystem::Postgres => &self.postgres,
-            SourceSystem::Salesforce => &self.salesforce,
+            Side::Postgres => &self.postgres,
+            Side::Salesforce => &self.salesforce,
         }
     }
 
@@ -396,7 +396,7 @@ fn both_sides_end_equal_or_the_plan_explains_why() {
 }
 
 /// Returns whether users of `side` changed `field`.
-fn is_edit(state: &State, side: SourceSystem, field: &FieldName) -> bool {
+fn is_edit(state: &State, side: Side, field: &FieldName) -> bool {
     let base = state.base.get(field).unwrap_or(&Value::Null);
     state
         .side(side)
@@ -410,8 +410,8 @@ fn no_value_is_replaced_unlogged_or_invented() {
     everywhere(&|state| {
         let plan = state.plan();
         for (side, write) in [
-            (SourceSystem::Postgres, &plan.to_postgres),
-            (SourceSystem::Salesforce, &plan.to_salesforce),
+            (Side::Postgres, &plan.to_postgres),
+            (Side::Salesforce, &plan.to_salesforce),
         ] {
             let held = &state.side(side).fields;
             for field in state.rules.fields.keys() {
@@ -452,20 +452,16 @@ fn a_base_advances_only_after_its_write() {
     everywhere(&|state| {
         let plan = state.plan();
         for (field, step) in plan.base_advance.iter() {
-            let held = |side: SourceSystem| state.side(side).fields.get(field) == Some(&step.value);
+            let held = |side: Side| state.side(side).fields.get(field) == Some(&step.value);
             let sent = |write: &NamedWrite| {
                 let created = matches!(write, NamedWrite::Create(_));
                 let sent = write.fields().and_then(|fields| fields.get(field));
                 sent == Some(&step.value) || (created && step.value == Value::Null)
             };
             let true_then = match step.after {
-                Confirmation::Agreed => {
-                    held(SourceSystem::Postgres) && held(SourceSystem::Salesforce)
-                }
-                Confirmation::Postgres => sent(&plan.to_postgres) && held(SourceSystem::Salesforce),
-                Confirmation::Salesforce => {
-                    sent(&plan.to_salesforce) && held(SourceSystem::Postgres)
-                }
+                Confirmation::Agreed => held(Side::Postgres) && held(Side::Salesforce),
+                Confirmation::Postgres => sent(&plan.to_postgres) && held(Side::Salesforce),
+                Confirmation::Salesforce => sent(&plan.to_salesforce) && held(Side::Postgres),
             };
             assert!(true_then, "{field} of {state:?}\n{plan:?}");
         }

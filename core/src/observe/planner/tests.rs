@@ -144,7 +144,7 @@ fn observed(base: Json, rows: &[Json], remote_state: Json) -> ObservedRecord {
         rows: rows.iter().map(row).collect(),
         row_locked: false,
         parents: BTreeMap::new(),
-        external_id_held: false,
+        external_id_in_use: false,
         clock_skew_ms: 0,
         refused: Vec::new(),
     }

@@ -89,7 +89,7 @@ impl Trial<'_> {
         tx.savepoint().await.map_err(RowError::Store)?;
         let none = BTreeSet::new();
         let written = write_rows(tx, self.mapped, self.shape, &[write], &none).await;
-        tx.back().await.map_err(RowError::Store)?;
+        tx.rollback_to_savepoint().await.map_err(RowError::Store)?;
         match written {
             Ok(_) => Ok(None),
             Err(RowError::Refused(refusal)) if refusal.kind == RefusalKind::Contended => {

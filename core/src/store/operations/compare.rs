@@ -33,11 +33,11 @@ async fn read_taken_rows(
         tx.savepoint().await?;
         match read_rows(tx, mapped, shape, &batch, Locking::Refresh).await {
             Ok(read) => {
-                tx.keep().await?;
+                tx.release_savepoint().await?;
                 found.rows.extend(read.rows);
             }
             Err(RowError::Refused(_)) => {
-                tx.back().await?;
+                tx.rollback_to_savepoint().await?;
                 if batch.len() > 1 {
                     let (first, second) = batch.split_at(batch.len() / 2);
                     batches.extend([second.to_vec(), first.to_vec()]);
@@ -143,7 +143,7 @@ async fn observed(
             rows: rows.remove(&record_id).unwrap_or_default(),
             row_locked: false,
             parents: its_parents,
-            external_id_held: false,
+            external_id_in_use: false,
             clock_skew_ms,
             refused: Vec::new(),
             known,

@@ -6,7 +6,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::model::SourceSystem;
+use crate::model::Side;
 use crate::model::ids::{FieldName, ObjectName, TenantId};
 use crate::model::value::{Payload, Value};
 use crate::ports::{MappedObject, StoreError};
@@ -81,7 +81,7 @@ impl PgStore {
         mapped: &MappedObject,
         conflict_id: i64,
         version: i64,
-        winner: SourceSystem,
+        winner: Side,
     ) -> Result<Resolution, StoreError> {
         let mut tx = self.begin().await?;
         let Some(record_id) = record_of(&mut tx, mapped, conflict_id).await? else {
@@ -136,12 +136,12 @@ fn let_win(
     known: &mut KnownRecord,
     open: &OpenConflict,
     field: Option<&FieldName>,
-    winner: SourceSystem,
+    winner: Side,
 ) -> Result<Vec<NewDiscardedValue>, StoreError> {
     let loser = winner.other();
     let value = |side| match side {
-        SourceSystem::Postgres => open.postgres_value.as_ref().and_then(Value::from_json),
-        SourceSystem::Salesforce => open.salesforce_value.as_ref().and_then(Value::from_json),
+        Side::Postgres => open.postgres_value.as_ref().and_then(Value::from_json),
+        Side::Salesforce => open.salesforce_value.as_ref().and_then(Value::from_json),
     };
     let losing: Payload = match (field, value(loser)) {
         (Some(field), Some(value)) => Payload::from([(field.clone(), value)]),
@@ -160,7 +160,7 @@ fn let_win(
                 .and_then(|remote| remote.overwritten.as_mut())
             {
                 // Salesforce has our value already: the edit that it replaced is forgotten, or written again.
-                Some(edit) if loser == SourceSystem::Postgres => edit.base = Some(lost.clone()),
+                Some(edit) if loser == Side::Postgres => edit.base = Some(lost.clone()),
                 Some(_) => forget_overwritten(known, name),
                 None => {
                     known.link.base.insert(name.clone(), lost.clone());

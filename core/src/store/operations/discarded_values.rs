@@ -6,7 +6,7 @@ use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
 use crate::config::{Direction, FieldSync, Owner};
-use crate::model::SourceSystem;
+use crate::model::Side;
 use crate::model::edit_time::EditTime;
 use crate::model::ids::{FieldName, ObjectName, RecordId, SalesforceId, TenantId};
 use crate::model::value::Value;
@@ -39,7 +39,7 @@ pub struct DiscardedValue {
     /// The field.
     pub field: FieldName,
     /// The side that had the value.
-    pub side: SourceSystem,
+    pub side: Side,
     /// The value.
     pub value: Value,
     /// What decided against it.

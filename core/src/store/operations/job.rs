@@ -7,8 +7,8 @@ use async_trait::async_trait;
 use crate::model::ids::{ColumnName, ObjectName, SalesforceId, TableName, TenantId};
 use crate::ports::fence::{FenceClaim, FenceMove};
 use crate::ports::job_store::{
-    ClockSkew, Control, DelayedWakeUp, JobKind, KnownSchemas, MappedSchemas, MetOrg, NewOutage,
-    NextWakeUp, Outage, StreamLease, WritesSent,
+    ClockSkew, Control, DelayedWakeUp, JobKind, KnownSchemas, MappedSchemas, NewOutage, NextWakeUp,
+    OrgMatch, Outage, StreamLease, WritesSent,
 };
 use crate::ports::record::LeasedTask;
 use crate::ports::{JobStore, MappedObject, StoreError, StreamName};
@@ -33,7 +33,7 @@ impl JobStore for PgStore {
         tx.commit().await
     }
 
-    async fn meet_database(&self, tenant: &TenantId) -> Result<(), StoreError> {
+    async fn register_database(&self, tenant: &TenantId) -> Result<(), StoreError> {
         self.remember_database(tenant).await
     }
 
@@ -60,22 +60,22 @@ impl JobStore for PgStore {
         tx.commit().await
     }
 
-    async fn meet_org(
+    async fn register_org(
         &self,
         tenant: &TenantId,
         organization: &SalesforceId,
-    ) -> Result<MetOrg, StoreError> {
+    ) -> Result<OrgMatch, StoreError> {
         let mut tx = self.begin().await?;
         let met = match control::set_first_org(&mut tx, tenant, organization).await? {
             Some(epoch) => {
                 checkpoint::forget_positions(&mut tx, tenant).await?;
-                MetOrg::Known(epoch)
+                OrgMatch::Known(epoch)
             }
             None => {
                 control::note_login(&mut tx, tenant, organization).await?;
                 match control::known_org(&mut tx, tenant).await? {
-                    Some((known, _)) if known != *organization => MetOrg::Other { known },
-                    Some((_, epoch)) => MetOrg::Known(epoch),
+                    Some((known, _)) if known != *organization => OrgMatch::Other { known },
+                    Some((_, epoch)) => OrgMatch::Known(epoch),
                     None => return Err(contended("meeting the org")),
                 }
             }

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use uuid::Uuid;
 
-use crate::model::SourceSystem;
+use crate::model::Side;
 use crate::model::ids::{FieldName, RecordId};
 use crate::model::intent::{Intent, WriteAction};
 use crate::model::value::Value;
@@ -36,7 +36,7 @@ pub(super) struct LeasedRecord {
     /// The record, locked. Its rows are those of the last plan.
     pub(super) observed: ObservedRecord,
     /// Something came since it was leased that only a read can order: it is not planned before that.
-    pub(super) is_doubted: bool,
+    pub(super) must_be_read: bool,
     /// The plan that was made from exactly these rows; or how the lease ends without one.
     pub(super) plan: Result<PlannedRecord, LeaseEnd>,
     /// What became of its row, if the plan wrote it.
@@ -59,7 +59,7 @@ pub(super) async fn load_leased(
     let mut refused = refused_values(tx, leases).await?;
     let pointed = remote_parents(mapped, &known);
     let parents = resolve_parents(tx, &mapped.tenant, &pointed).await?;
-    let held = held_external_ids(tx, mapped, &known).await?;
+    let in_use = external_ids_in_use(tx, mapped, &known).await?;
     let leases: BTreeMap<RecordId, &LeasedTask> = leases
         .iter()
         .filter(|lease| standing.contains_key(&(lease.record_id, lease.token)))
@@ -81,13 +81,13 @@ pub(super) async fn load_leased(
                     rows: Vec::new(),
                     row_locked: false,
                     parents: parents_of(mapped, &known, &parents),
-                    external_id_held: held.contains(&lease.record_id),
+                    external_id_in_use: in_use.contains(&lease.record_id),
                     clock_skew_ms,
                     refused: refused.remove(&lease.record_id).unwrap_or_default(),
                     known,
                 },
                 lease,
-                is_doubted: generation.is_none(),
+                must_be_read: generation.is_none(),
                 // Until it is planned, all its work remains.
                 plan: Err(LeaseEnd::Done { again: true }),
                 row: None,
@@ -99,7 +99,7 @@ pub(super) async fn load_leased(
 
 /// Returns the records that were renamed in Postgres and whose external id another record still has in Salesforce,
 /// which was renamed, too.
-async fn held_external_ids(
+async fn external_ids_in_use(
     tx: &mut Tx,
     mapped: &MappedObject,
     known: &[KnownRecord],
@@ -280,8 +280,8 @@ impl LeasedRecord {
         };
         let mapping = &planned.rules.mapping;
         let sides = [
-            (SourceSystem::Postgres, &planned.plan.to_postgres),
-            (SourceSystem::Salesforce, &planned.plan.to_salesforce),
+            (Side::Postgres, &planned.plan.to_postgres),
+            (Side::Salesforce, &planned.plan.to_salesforce),
         ];
         let mut cleared = Vec::new();
         for (side, write) in sides {

@@ -79,7 +79,7 @@ struct Writing<'a> {
 impl Writing<'_> {
     async fn write(&mut self, tx: &mut Tx) -> Result<(), StoreError> {
         // Groups of records that are written together. Within each group, they depend on each other.
-        let planned = (0..self.records.len()).filter(|place| !self.records[*place].is_doubted);
+        let planned = (0..self.records.len()).filter(|place| !self.records[*place].must_be_read);
         let mut parts: Vec<Vec<Vec<usize>>> = vec![vec![planned.collect()]];
         let mut is_whole_batch = true;
         // Each refusal divides a part or finishes its records, so there are at most a few times as many
@@ -130,11 +130,11 @@ impl Writing<'_> {
         tx.savepoint().await?;
         match self.plan_and_write(tx, records, passed_on).await {
             Ok(()) => {
-                tx.keep().await?;
+                tx.release_savepoint().await?;
                 Ok(Ok(()))
             }
             Err(RowError::Refused(mut refusal)) => {
-                tx.back().await?;
+                tx.rollback_to_savepoint().await?;
                 if refusal.kind == RefusalKind::ParentMissing
                     && self.is_still_referenced(records, &refusal)
                 {
@@ -370,12 +370,12 @@ impl Writing<'_> {
                 .write_without_rejected_columns(tx, record, &refusal)
                 .await
             {
-                Ok(true) => return tx.keep().await,
+                Ok(true) => return tx.release_savepoint().await,
                 Ok(false) => {}
                 Err(RowError::Refused(other)) => refusal = other,
                 Err(RowError::Store(error)) => return Err(error),
             }
-            tx.back().await?;
+            tx.rollback_to_savepoint().await?;
         }
         self.refuse(&[record], &refusal);
         Ok(())

@@ -16,7 +16,7 @@ use crate::store::PgStore;
 use crate::store::mapped_table::walk::enqueue_places;
 use crate::store::operations::compare;
 use crate::store::operations::sweep::{
-    PARTITION_DAYS_AHEAD, doubt_and_release, remove_old_rows, sweep_capture,
+    PARTITION_DAYS_AHEAD, end_expired_leases, remove_old_rows, sweep_capture,
 };
 use crate::store::tables::capture::captured;
 use crate::store::tables::task::{NewWork, add_work};
@@ -32,7 +32,7 @@ impl ReconcileStore for PgStore {
         let tenants: Vec<&str> = tenants.into_iter().collect();
         let mut report = SweepReport::default();
         let mut tx = self.begin().await?;
-        doubt_and_release(&mut tx, &tenants, &mut report).await?;
+        end_expired_leases(&mut tx, &tenants, &mut report).await?;
         tx.commit().await?;
         let mut tx = self.begin().await?;
         report.capture_broken = sweep_capture(&mut tx, mapped_objects).await?;

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::model::SourceSystem;
+use crate::model::Side;
 use crate::model::cursor::SourceCursor;
 use crate::model::hash::{canonical_hash, payload_hash};
 use crate::model::ids::{ObjectName, RecordId, SalesforceId};
@@ -100,7 +100,7 @@ fn lost_values(record: &SeenRecord) -> impl Iterator<Item = NewDiscardedValue> {
         .map(|(field, value)| NewDiscardedValue {
             record_id: record.known.link.record_id,
             field: field.clone(),
-            side: enum_text(SourceSystem::Salesforce),
+            side: enum_text(Side::Salesforce),
             value: [value.to_json()],
             rule: "overwritten".to_owned(),
             edited: None,

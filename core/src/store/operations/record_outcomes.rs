@@ -6,7 +6,7 @@ use std::sync::Arc;
 use serde::Serialize;
 use uuid::Uuid;
 
-use crate::model::SourceSystem;
+use crate::model::Side;
 use crate::model::ids::{FieldName, RecordId};
 use crate::model::intent::Intent;
 use crate::model::link::Presence;
@@ -368,7 +368,7 @@ impl LeasedRecord {
         known: &mut KnownRecord,
     ) {
         let PlannedRecord { facts, rules, .. } = planned;
-        let row = facts.held(SourceSystem::Postgres);
+        let row = facts.held(Side::Postgres);
         let is_agreed = |name: &FieldName| {
             let is_settled = settlement.is_some_and(|settled| settled.base.contains_key(name));
             let in_row = || row?.get(&rules.mapping.field(name)?);

@@ -456,7 +456,7 @@ const COUNT_RECORDS: &str = "with known as (
             end as due_seconds,
             conflict.record_id is not null as conflicting,
             writing.record_id is not null as writing,
-            coalesce(writing.doubtful, false) as doubtful,
+            coalesce(writing.unknown_write, false) as unknown_write,
             link.remote_state ->> 'presence' = 'filtered_out' as filtered_out,
             link.automation_overrides <> '{}' and exists (
                 select
@@ -477,7 +477,7 @@ const COUNT_RECORDS: &str = "with known as (
             and state = 'open'
         ) as conflict using (record_id)
         left join (
-            select record_id, bool_or(state = 'unknown') as doubtful
+            select record_id, bool_or(state = 'unknown') as unknown_write
             from syncline.sync_intent
             where tenant = $1
             and state in ('open', 'unknown')
@@ -499,7 +499,7 @@ const COUNT_RECORDS: &str = "with known as (
             count(*) filter (where task_state = 'parked') as parked,
             count(*) filter (where withheld_delete) as withheld_deletes,
             count(*) filter (where automation_overrides) as automation_overrides,
-            count(*) filter (where doubtful) as unknown_writes,
+            count(*) filter (where unknown_write) as unknown_writes,
             max(work_seconds) filter (where task_state <> 'parked') as oldest_work_seconds,
             max(due_seconds) as oldest_due_seconds
         from known

@@ -6,7 +6,7 @@ use crate::ports::{MappedObject, StoreError};
 use crate::store::mapped_table::triggers::capture_problems;
 use crate::store::tables::capture::note_problems;
 use crate::store::tables::checkpoint::mark_scans_need_resync;
-use crate::store::tables::intent::doubt_orphans;
+use crate::store::tables::intent::mark_orphans_unknown;
 use crate::store::tables::journal::JOURNAL_DAYS_MAX;
 use crate::store::transaction::Tx;
 
@@ -35,13 +35,13 @@ pub(crate) const PARTITION_DAYS_AHEAD: i32 = 7;
 
 /// Ends expired leases, marks writes that no worker makes any more as unknown, and makes sure that records
 /// with an unknown write are refreshed.
-pub(crate) async fn doubt_and_release(
+pub(crate) async fn end_expired_leases(
     tx: &mut Tx,
     tenants: &[&str],
     report: &mut SweepReport,
 ) -> Result<(), StoreError> {
     (report.leases_expired, report.intents_unknown) = take_expired(tx, tenants).await?;
-    report.intents_unknown += doubt_orphans(tx, tenants).await?;
+    report.intents_unknown += mark_orphans_unknown(tx, tenants).await?;
     report.echoes_missing = refresh_unsettled(tx, tenants).await?;
     Ok(())
 }
@@ -94,7 +94,7 @@ async fn take_expired(tx: &mut Tx, tenants: &[&str]) -> Result<(usize, usize), S
                     -- A worker that is settling right now is not dead.
                     for update skip locked
                 ),
-                doubted as (
+                now_unknown as (
                     update syncline.sync_intent as intent
                     set state = 'unknown',
                         updated_at = syncline.clock()
@@ -124,15 +124,15 @@ async fn take_expired(tx: &mut Tx, tenants: &[&str]) -> Result<(usize, usize), S
                     where task.record_id = expired.record_id
                     returning task.record_id
                 )
-                select (select count(*) from returned), (select count(*) from doubted)",
+                select (select count(*) from returned), (select count(*) from now_unknown)",
             )
             .bind(tenants)
             .bind(ROWS_MAX)
             .bind(Cause::Abandoned.longest_waits_ms()),
         )
         .await?;
-    let (returned, doubted) = counts.first().copied().unwrap_or_default();
-    Ok((count(returned), count(doubted)))
+    let (returned, unknown) = counts.first().copied().unwrap_or_default();
+    Ok((count(returned), count(unknown)))
 }
 
 /// Makes sure that records with an unknown write, or with a write whose echo never arrived, are refreshed.

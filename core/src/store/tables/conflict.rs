@@ -10,7 +10,7 @@ use crate::model::fields::FieldId;
 use crate::model::ids::{FieldName, ObjectName, RecordId, SalesforceId, TenantId};
 use crate::model::link::RemoteState;
 use crate::model::value::Value;
-use crate::model::{SourceSystem, SyncLink};
+use crate::model::{Side, SyncLink};
 use crate::planner::mapping::Mapping;
 use crate::planner::record::{FieldConflict, RecordPlan};
 use crate::planner::rule::Rule;
@@ -168,11 +168,7 @@ pub(crate) async fn lock_conflict(
 }
 
 /// Closes a conflict that a person resolved.
-pub(crate) async fn close(
-    tx: &mut Tx,
-    conflict_id: i64,
-    winner: SourceSystem,
-) -> Result<(), StoreError> {
+pub(crate) async fn close(tx: &mut Tx, conflict_id: i64, winner: Side) -> Result<(), StoreError> {
     tx.run(
         "closing a conflict",
         sqlx::query(

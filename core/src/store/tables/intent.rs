@@ -254,8 +254,11 @@ pub(crate) async fn refused_values(
 }
 
 /// Marks open intents without a valid lease as unknown.
-pub(crate) async fn doubt_orphans(tx: &mut Tx, tenants: &[&str]) -> Result<usize, StoreError> {
-    let doubted = tx
+pub(crate) async fn mark_orphans_unknown(
+    tx: &mut Tx,
+    tenants: &[&str],
+) -> Result<usize, StoreError> {
+    let marked = tx
         .run(
             "marking orphaned intents as unknown",
             sqlx::query(
@@ -276,5 +279,5 @@ pub(crate) async fn doubt_orphans(tx: &mut Tx, tenants: &[&str]) -> Result<usize
             .bind(tenants),
         )
         .await?;
-    Ok(usize::try_from(doubted).unwrap_or(usize::MAX))
+    Ok(usize::try_from(marked).unwrap_or(usize::MAX))
 }

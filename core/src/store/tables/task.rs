@@ -504,7 +504,7 @@ const ABANDON: &str = "with abandoned as (
         select *
         from unnest($2::uuid[], $3::bigint[], $4::boolean[]) as abandoned (record_id, fencing_token, needs_refresh)
     ),
-    doubted as (
+    now_unknown as (
         update syncline.sync_intent as intent
         set state = 'unknown',
             updated_at = syncline.clock()
@@ -528,7 +528,7 @@ const ABANDON: &str = "with abandoned as (
         due_at = syncline.clock() + interval '1 millisecond' * ($6::bigint[])[
             least(coalesce((task.attempts ->> 'abandoned')::integer, 0) + 1, cardinality($6))
         ],
-        needs_refresh = task.needs_refresh or abandoned.needs_refresh or task.record_id in (select record_id from doubted),
+        needs_refresh = task.needs_refresh or abandoned.needs_refresh or task.record_id in (select record_id from now_unknown),
         code = 'lease_abandoned',
         reason = 'its worker gave up',
         updated_at = syncline.clock()

@@ -1,6 +1,6 @@
 // From the columns of a CSV or the members of a JSON line to one record each. Two forms are read:
 // states (a line has base and both sides) and changes (a line has the changes of one side).
-import { ExactNumber, type ObjectSync, type RecordFacts, type SourceSystem, type Value } from "@syncline/planner";
+import { ExactNumber, type ObjectSync, type RecordFacts, type Side, type Value } from "@syncline/planner";
 import { InputError, isNumber, isObject, member, type Json, type JsonObject } from "../json";
 import { COLUMNS, readFields, type Column, type Fields } from "../record";
 
@@ -114,7 +114,7 @@ export class Changes {
         start,
       );
     const base = fold(null, "base");
-    const times: { [side in SourceSystem]?: number } = {};
+    const times: { [side in Side]?: number } = {};
     for (const { source, atMs } of changes) {
       if (source !== "base" && atMs !== undefined) times[source] = atMs;
     }

@@ -1,7 +1,7 @@
 // What else may decide: times, clocks, writes under way, automation that changes a field back.
 import type { JSX } from "preact";
 import { useEffect, useState } from "preact/hooks";
-import type { RecordFacts, SourceSystem } from "@syncline/planner";
+import type { RecordFacts, Side } from "@syncline/planner";
 import { SIDE_NAMES, SIDES, valueIn } from "../record";
 import { setRecord, useStore } from "../store";
 
@@ -62,7 +62,7 @@ function moment(ms: number | null | undefined): string {
   return Number.isNaN(date.getTime()) ? "" : date.toISOString().slice(0, 19);
 }
 
-function withTime(record: RecordFacts, side: SourceSystem, text: string): RecordFacts {
+function withTime(record: RecordFacts, side: Side, text: string): RecordFacts {
   const { [side]: _, ...rest } = record.changed_at_ms ?? {};
   const ms = Date.parse(`${text}Z`);
   return { ...record, changed_at_ms: Number.isNaN(ms) ? rest : { ...rest, [side]: ms } };

@@ -1,6 +1,6 @@
 // What each side will be written, exactly.
 import type { JSX } from "preact";
-import type { RecordAnswer, RecordFacts, SideWrite, SourceSystem } from "@syncline/planner";
+import type { RecordAnswer, RecordFacts, SideWrite, Side } from "@syncline/planner";
 import { WRITE_NAMES, inWords, writtenFields } from "../plan";
 import { SIDE_NAMES, valueIn } from "../record";
 import { useStore } from "../store";
@@ -18,7 +18,7 @@ export function Writes(): JSX.Element | null {
 }
 
 interface WriteProps {
-  readonly side: SourceSystem;
+  readonly side: Side;
   readonly write: SideWrite;
   readonly record: RecordFacts;
   readonly plan: RecordAnswer;
