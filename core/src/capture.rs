@@ -19,9 +19,9 @@ use crate::config::CaptureMode;
 use crate::job::Job;
 use crate::job::deadline::Deadline;
 use crate::job::error::Error;
+use crate::job::patience::Patience;
 use crate::job::shared::Shared;
 use crate::model::ids::TenantId;
-use crate::ports::StoreError;
 use crate::ports::capture_store::{CaptureCounts, ObservationReport, OutboxReport};
 
 /// How long a capture may work, and how long it waits for more.
@@ -99,17 +99,17 @@ impl CaptureReport {
     }
 }
 
-/// Pauses while Postgres is out of reach: a restart takes a second or two, a failover half a minute.
-const OUT_OF_REACH_PAUSE_MIN: Duration = Duration::from_millis(200);
-const OUT_OF_REACH_PAUSE_MAX: Duration = Duration::from_secs(3);
-
 /// Begins the run of a capture, patiently.
 pub(crate) async fn begin<'a>(
     shared: &'a Shared,
     tenant: &TenantId,
     options: &CaptureOptions,
 ) -> Result<Job<'a>, Error> {
-    while_out_of_reach(shared, tenant, options, |_| Job::begin(shared, tenant)).await
+    Patience::WhileRunning
+        .attempt(shared, tenant, options.deadline, |_| {
+            Job::begin(shared, tenant)
+        })
+        .await
 }
 
 /// Runs a capture again while Postgres is out of reach, within the capture's own time. What was not committed is
@@ -123,43 +123,20 @@ where
     F: Future<Output = Result<CaptureReport, Error>>,
 {
     let capture = &capture;
-    while_out_of_reach(job.shared, job.id(), options, |retries| async move {
-        if retries > 0 {
-            // Another server may answer now.
-            job.tenant.enter_database(&*job.shared.ids).await?;
-        }
-        capture().await
-    })
-    .await
-}
-
-/// Makes an attempt again while Postgres is out of reach, within the capture's own time. `attempt` gets the number of
-/// attempts before it.
-async fn while_out_of_reach<T, F>(
-    shared: &Shared,
-    tenant: &TenantId,
-    options: &CaptureOptions,
-    attempt: impl Fn(u32) -> F,
-) -> Result<T, Error>
-where
-    F: Future<Output = Result<T, Error>>,
-{
-    let mut pause = OUT_OF_REACH_PAUSE_MIN;
-    let mut retries = 0;
-    loop {
-        let done = attempt(retries).await;
-        let Err(Error::Store(StoreError::Unreachable(reason))) = &done else {
-            return done;
-        };
-        let left = options.deadline.remaining(shared.clock.now_ms());
-        if shared.stopping() || left <= pause + OUT_OF_REACH_PAUSE_MAX {
-            return done;
-        }
-        tracing::warn!(%tenant, %reason, "Postgres is out of reach; capture tries again");
-        shared.pause(pause).await;
-        pause = (pause * 2).min(OUT_OF_REACH_PAUSE_MAX);
-        retries += 1;
-    }
+    Patience::WhileRunning
+        .attempt(
+            job.shared,
+            job.id(),
+            options.deadline,
+            |retries| async move {
+                if retries > 0 {
+                    // Another server may answer now.
+                    job.tenant.enter_database(&*job.shared.ids).await?;
+                }
+                capture().await
+            },
+        )
+        .await
 }
 
 /// Captures the org's changes in the configured mode.

@@ -5,6 +5,7 @@ pub mod error;
 mod fence;
 pub(crate) mod guard;
 pub(crate) mod outage;
+pub(crate) mod patience;
 pub(crate) mod shared;
 pub(crate) mod skew;
 pub(crate) mod tenant;

@@ -4,6 +4,7 @@
 
 mod filtered_out;
 mod one_sided;
+mod overwritten;
 
 use serde::{Deserialize, Serialize};
 

@@ -115,7 +115,7 @@ mod tests {
     use crate::model::value::Value;
     use crate::planner::policy::{ATTEMPTS_MAX, Attempts, VALUE_ATTEMPTS_MAX};
     use crate::planner::route::Routable;
-    use crate::ports::record::LeasedTask;
+    use crate::ports::record::{LeasedTask, Withheld};
 
     /// How long the tenant waits for its org.
     const ORG_WAIT_MS: i64 = 77;
@@ -170,8 +170,7 @@ mod tests {
                 echoed: BTreeSet::new(),
             },
             salesforce_id: None,
-            withheld: Vec::new(),
-            awaits: Vec::new(),
+            withheld: Withheld::default(),
             routable: Routable {
                 at_rest: None,
                 discards_edit: false,

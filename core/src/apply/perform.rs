@@ -7,18 +7,19 @@ use crate::config::{CaptureMode, DuplicateRules};
 use crate::job::Job;
 use crate::job::deadline::Deadline;
 use crate::job::error::Error;
+use crate::job::patience::Patience;
 use crate::job::tenant::mapped_object;
 use crate::model::ids::FieldName;
 use crate::model::intent::{Intent, WriteAction};
 use crate::model::value::Value;
 use crate::planner::policy::NextStep;
 use crate::planner::route::{Lane, LaneBudget, Routable, route};
+use crate::ports::MappedObject;
 use crate::ports::apply_store::{IntendedWrite, SettledOutcome, Settlement};
 use crate::ports::record::LeasedTask;
 use crate::ports::salesforce::{
     Disposition, FieldWrite, Refusal, Write, WriteOutcome, WriteTarget,
 };
-use crate::ports::{MappedObject, StoreError};
 
 use super::ApplyReport;
 use super::changed::{LastModified, not_made, unread};
@@ -29,11 +30,6 @@ const CHUNK_WRITES: usize = 1_000;
 
 /// Time of the lease that is reserved for settling after the last response.
 const SETTLE_MARGIN: Duration = Duration::from_secs(5);
-
-/// Pause between two attempts to settle while Postgres cannot be reached: a restart takes a second or two,
-/// a failover half a minute.
-const SETTLE_PAUSE_MIN: Duration = Duration::from_millis(200);
-const SETTLE_PAUSE_MAX: Duration = Duration::from_secs(3);
 
 /// Longest wait for one response: Salesforce ends a synchronous request after two minutes; most take a
 /// second.
@@ -205,35 +201,6 @@ async fn note_availability(job: &Job<'_>, outcomes: &[WriteOutcome], report: &mu
     }
 }
 
-/// Adds the lookups to a refusal for a missing parent: it names only the parent's external id.
-fn naming_lookups(
-    mapped: &MappedObject,
-    intended: &IntendedWrite,
-    outcome: WriteOutcome,
-) -> WriteOutcome {
-    let WriteOutcome::Refused(mut refusal) = outcome else {
-        return outcome;
-    };
-    if refusal.disposition == Disposition::WaitForParent && refusal.fields.is_empty() {
-        let is_lookup = |name: &FieldName| {
-            let field = mapped.sync.fields.get(name);
-            field.is_some_and(|field| field.references.is_some())
-        };
-        let is_named = |value: &Value| match value {
-            Value::Text(parent) => refusal.message.contains(&format!(": {parent} not found")),
-            Value::Null | Value::Boolean(_) | Value::Number(_) => false,
-        };
-        refusal.fields = intended
-            .intent
-            .fields
-            .iter()
-            .filter(|(name, value)| is_lookup(name) && is_named(value))
-            .map(|(name, _)| name.to_string())
-            .collect();
-    }
-    WriteOutcome::Refused(refusal)
-}
-
 fn not_sent(chunk: &[IntendedWrite], code: &str, disposition: Disposition) -> Vec<WriteOutcome> {
     let refusal = Refusal {
         code: code.to_owned(),
@@ -251,14 +218,13 @@ async fn settle(
     outcomes: Vec<WriteOutcome>,
     report: &mut ApplyReport,
 ) -> Result<(), Error> {
-    let settlements: Vec<Settlement> = chunk
+    let settlements: Vec<Settlement<'_>> = chunk
         .iter()
         .zip(outcomes)
         .map(|(intended, outcome)| Settlement {
-            lease: intended.lease.clone(),
-            intent_id: intended.intent.intent_id,
+            write: intended,
             outcome: settled(
-                naming_lookups(batch.mapped, intended, outcome),
+                outcome,
                 intended,
                 &batch.mapped.sync.external_id.field,
                 (
@@ -266,8 +232,6 @@ async fn settle(
                     report.org_wait_ms.unwrap_or_default(),
                 ),
             ),
-            withheld: intended.withheld.clone(),
-            awaits: intended.awaits.clone(),
         })
         .collect();
     for settlement in &settlements {
@@ -282,26 +246,13 @@ async fn settle(
 async fn settle_patiently(
     job: &Job<'_>,
     batch: &Batch<'_>,
-    settlements: &[Settlement],
+    settlements: &[Settlement<'_>],
 ) -> Result<usize, Error> {
-    let mut pause = SETTLE_PAUSE_MIN;
-    loop {
-        let error = match job.store().settle(batch.mapped, settlements).await {
-            Ok(lost) => return Ok(lost),
-            Err(error) => error,
-        };
-        let is_worth_it = match &error {
-            StoreError::Unreachable(_) => batch.end.remaining(job.now_ms()) > pause,
-            StoreError::LeaseLost(_) | StoreError::Database { .. } | StoreError::Mapping(_) => {
-                false
-            }
-        };
-        if !is_worth_it {
-            return Err(error.into());
-        }
-        tokio::time::sleep(pause).await;
-        pause = (pause * 2).min(SETTLE_PAUSE_MAX);
-    }
+    Patience::ToTheEnd
+        .attempt(job.shared, job.id(), batch.end, |_| async move {
+            Ok(job.store().settle(batch.mapped, settlements).await?)
+        })
+        .await
 }
 
 fn count(outcome: &SettledOutcome, report: &mut ApplyReport) {

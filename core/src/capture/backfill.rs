@@ -45,13 +45,23 @@ pub(super) async fn capture(
 ) -> Result<CaptureReport, Error> {
     let window = Window::open(job, options).await?;
     let mut report = CaptureReport::default();
-    let mut backfill = Backfill::of_all(job);
-    while window.is_open(job) && backfill.step(job, &mut report).await? {}
-    backfill.close(job).await;
+    Backfill::read_all(job, &window, &mut report).await?;
     Ok(report)
 }
 
 impl Backfill {
+    /// Reads every mapped object that needs a resync, while the window is open.
+    pub(super) async fn read_all(
+        job: &Job<'_>,
+        window: &Window,
+        report: &mut CaptureReport,
+    ) -> Result<(), Error> {
+        let mut backfill = Self::of_all(job);
+        while window.is_open(job) && backfill.step(job, report).await? {}
+        backfill.close(job).await;
+        Ok(())
+    }
+
     /// Returns the backfill of every mapped object. One that needs no resync costs one read of its stream.
     pub(super) fn of_all(job: &Job<'_>) -> Self {
         Self {

@@ -45,9 +45,7 @@ pub(super) async fn capture(
                 report.leased_elsewhere = true;
             }
         }
-        let mut backfill = Backfill::of_all(job);
-        while window.is_open(job) && backfill.step(job, &mut report).await? {}
-        backfill.close(job).await;
+        Backfill::read_all(job, &window, &mut report).await?;
         match window.wait(job, options, PASS_EVERY) {
             Some(wait) => job.shared.pause(wait).await,
             None => break,

@@ -84,13 +84,6 @@ pub(crate) fn unreadable_fields(
         .collect()
 }
 
-/// Why a record cannot be planned.
-#[derive(Debug, Clone, PartialEq)]
-pub(crate) enum Unplannable {
-    /// Its external id is invalid, so the record cannot be identified.
-    InvalidExternalId(Invalid),
-}
-
 /// Returns why a lookup is withheld whose parent has no link.
 pub(crate) fn unknown_lookup(mapped: &MappedObject, field: &FieldName) -> ParkReason {
     ParkReason {
@@ -101,15 +94,6 @@ pub(crate) fn unknown_lookup(mapped: &MappedObject, field: &FieldName) -> ParkRe
              its filter; it is tried again by itself",
             mapped.sync.object
         ),
-    }
-}
-
-impl Unplannable {
-    /// Returns why the record is parked.
-    pub(crate) fn park_reason(&self, mapped: &MappedObject) -> ParkReason {
-        match self {
-            Self::InvalidExternalId(invalid) => invalid.park_reason(mapped),
-        }
     }
 }
 
@@ -204,12 +188,13 @@ pub(crate) fn wire_columns(
         .collect()
 }
 
-/// Returns the Postgres side of a record, and which of its fields cannot be sent.
+/// Returns the Postgres side of a record, and which of its fields cannot be sent. Fails if its external id is
+/// invalid, so that the record cannot be identified.
 pub(crate) fn postgres_side(
     mapped: &MappedObject,
     fields: &[MappedField],
     observed: &ObservedRecord,
-) -> Result<(SideState, Vec<Invalid>), Unplannable> {
+) -> Result<(SideState, Vec<Invalid>), Invalid> {
     let gone = if observed.known.link.agreed {
         Presence::Deleted
     } else {
@@ -224,7 +209,7 @@ pub(crate) fn postgres_side(
     };
     let mut invalid = content.invalid.iter();
     if let Some(nameless) = invalid.find(|one| one.id == Mapping::EXTERNAL_ID) {
-        return Err(Unplannable::InvalidExternalId(nameless.clone()));
+        return Err(nameless.clone());
     }
     let side = SideState {
         presence,

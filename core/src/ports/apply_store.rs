@@ -7,20 +7,19 @@ use async_trait::async_trait;
 use serde::Serialize;
 
 use crate::config::ObjectSync;
-use crate::model::fields::FieldId;
 use crate::model::hash::canonical_hash;
-use crate::model::ids::{FieldName, IntentId, SalesforceId};
+use crate::model::ids::{FieldName, SalesforceId};
 use crate::model::intent::Intent;
 use crate::model::link::AutomationOverride;
 use crate::model::value::Payload;
 use crate::planner::facts::RecordFacts;
 use crate::planner::mapping::Mapping;
 use crate::planner::policy::NextStep;
-use crate::planner::record::{RecordPlan, Rule};
+use crate::planner::record::RecordPlan;
 use crate::planner::route::Routable;
 
 use super::mapped_object::MappedObject;
-use super::record::{LeaseEnd, LeasedTask, ObservedRecord, ParkReason, PostgresRow};
+use super::record::{LeaseEnd, LeasedTask, ObservedRecord, PostgresRow, Withheld};
 use super::salesforce::Refusal;
 use super::store_error::StoreError;
 
@@ -54,7 +53,7 @@ pub trait ApplyStore: Send + Sync {
     async fn settle(
         &self,
         mapped: &MappedObject,
-        settlements: &[Settlement],
+        settlements: &[Settlement<'_>],
     ) -> Result<usize, StoreError>;
 
     /// Ends leases without a result.
@@ -128,24 +127,7 @@ pub struct PlannedRecord {
     pub rules: Arc<PlanRules>,
     /// Fields that the plan would write to Salesforce and that cannot be written: they stop, and
     /// the others go on.
-    pub withheld: Vec<ParkReason>,
-    /// Parents of withheld lookups, by any key: their creation wakes the record.
-    pub awaits: Vec<String>,
-}
-
-impl PlannedRecord {
-    /// Returns the fields whose overwritten edits need no further plan: it writes or logs their values.
-    pub fn decided_overwritten(&self) -> impl Iterator<Item = FieldId> + '_ {
-        let of_record = self.plan.conflicts.iter().any(|one| one.field.is_none());
-        let rules = &self.plan.explanation.fields;
-        let waits = move |field: &FieldId| match rules.get(field) {
-            Some(Rule::Conflict | Rule::WriteUnderWay | Rule::NotSeen) => true,
-            Some(_) => of_record,
-            None => true,
-        };
-        let overwritten = self.facts.overwritten.keys().copied();
-        overwritten.filter(move |field| !waits(field))
-    }
+    pub withheld: Withheld,
 }
 
 /// A write to a row, values raw for `jsonb_populate_record`. As JSON: the columns that it sets, or null.
@@ -206,10 +188,8 @@ pub struct IntendedWrite {
     pub intent: Intent,
     /// The record's Salesforce id for an update or delete.
     pub salesforce_id: Option<SalesforceId>,
-    /// Fields that are parked once the write is made.
-    pub withheld: Vec<ParkReason>,
-    /// Parents of withheld lookups.
-    pub awaits: Vec<String>,
+    /// Fields that are parked once the write is made, unless new work came.
+    pub withheld: Withheld,
     /// The plan as its lane sees it, which is chosen among all writes of the round.
     pub routable: Routable,
     /// When the record last changed in Salesforce, as far as it was seen.
@@ -218,17 +198,11 @@ pub struct IntendedWrite {
 
 /// The result of a remote write.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Settlement {
-    /// The lease it was made under.
-    pub lease: LeasedTask,
-    /// The intent.
-    pub intent_id: IntentId,
+pub struct Settlement<'a> {
+    /// The write.
+    pub write: &'a IntendedWrite,
     /// What is known.
     pub outcome: SettledOutcome,
-    /// Fields that could not be written with it: they stop the record now, unless new work came.
-    pub withheld: Vec<ParkReason>,
-    /// Parents of withheld lookups.
-    pub awaits: Vec<String>,
 }
 
 /// What is known of a remote write, and what follows.

@@ -105,6 +105,15 @@ impl LeaseEnd {
         }
     }
 
+    /// Returns a wait after which the record is read in Salesforce first.
+    pub fn refreshed(mut self) -> Self {
+        match &mut self {
+            Self::Later { needs_refresh, .. } => *needs_refresh = true,
+            Self::Done { .. } | Self::Park { .. } => {}
+        }
+        self
+    }
+
     /// Returns a wait with a stable code.
     pub fn coded(mut self, with: &str) -> Self {
         match &mut self {
@@ -169,6 +178,27 @@ pub struct ParkReason {
     pub field: Option<FieldName>,
     /// What to do about it. May quote values: kept in the dead letter, never logged.
     pub message: String,
+}
+
+/// Fields that are not written with the others of their record.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Withheld {
+    /// Why, field by field.
+    pub reasons: Vec<ParkReason>,
+    /// The parents of withheld lookups, by any key: their creation wakes the record.
+    pub awaits: Vec<String>,
+}
+
+impl Withheld {
+    /// Returns why the fields are parked: the code and field of the first, and the messages of all.
+    pub fn park_reason(&self) -> Option<ParkReason> {
+        let first = self.reasons.first()?;
+        let messages = self.reasons.iter().map(|reason| reason.message.as_str());
+        Some(ParkReason {
+            message: messages.collect::<Vec<&str>>().join("; "),
+            ..first.clone()
+        })
+    }
 }
 
 /// A value that Salesforce refused, with its reason.

@@ -18,7 +18,9 @@ use self::batch::{Batch, OrderedBatches, Row, WriteKind, rounds};
 use super::describe::Schemas;
 use super::rest::{CallFailure, RestCall, RestClient};
 use super::transport::Effect;
-use crate::ports::salesforce::{Disposition, Lane, Refusal, Write, WriteOutcome, WriteTarget};
+use crate::ports::salesforce::{
+    Disposition, FieldWrite, Lane, Refusal, Write, WriteOutcome, WriteTarget,
+};
 
 /// Writes to one org.
 #[derive(Clone, Copy)]
@@ -54,7 +56,10 @@ impl Writer<'_> {
         }
         outcomes
             .into_iter()
-            .map(|outcome| outcome.expect("every write is in exactly one call"))
+            .zip(writes)
+            .map(|(outcome, write)| {
+                naming_lookups(write, outcome.expect("every write is in exactly one call"))
+            })
             .collect()
     }
 
@@ -174,6 +179,27 @@ impl Writer<'_> {
             Ok(answer) => batch_answer(batch, &answer),
             Err(failure) => BatchAnswer::all(batch, &unanswered(&failure)),
         }
+    }
+}
+
+/// Adds the lookups to a refusal for a missing parent: Salesforce names only the parent's external id.
+fn naming_lookups(write: &Write, outcome: WriteOutcome) -> WriteOutcome {
+    match outcome {
+        WriteOutcome::Refused(mut refusal)
+            if refusal.disposition == Disposition::WaitForParent && refusal.fields.is_empty() =>
+        {
+            let is_named = |field: &FieldWrite| match field {
+                FieldWrite::Parent { external_id, .. } => {
+                    let unknown = format!(": {external_id} not found");
+                    refusal.message.contains(&unknown)
+                }
+                FieldWrite::Value(_) => false,
+            };
+            let fields = write.fields.iter().filter(|(_, field)| is_named(field));
+            refusal.fields = fields.map(|(name, _)| name.to_string()).collect();
+            WriteOutcome::Refused(refusal)
+        }
+        outcome => outcome,
     }
 }
 

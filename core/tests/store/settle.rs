@@ -31,14 +31,12 @@ fn refused(disposition: Disposition, next: NextStep) -> SettledOutcome {
 
 async fn settle_as(world: &World, outcome: SettledOutcome) -> usize {
     let planned = world.apply().await;
-    let settlements: Vec<Settlement> = intended(&planned)
-        .into_iter()
-        .map(|(lease, intent)| Settlement {
-            lease: lease.clone(),
-            intent_id: intent.intent_id,
+    let settlements: Vec<Settlement<'_>> = planned
+        .writes
+        .iter()
+        .map(|write| Settlement {
+            write,
             outcome: outcome.clone(),
-            withheld: Vec::new(),
-            awaits: Vec::new(),
         })
         .collect();
     world
@@ -248,8 +246,7 @@ async fn response_with_another_records_id_parks_the_record() {
         .await;
     world.capture().await;
     let planned = world.apply().await;
-    let (lease, intent) = intended(&planned)[0];
-    let settlement = applied(lease, intent.intent_id, sf_id("K1"));
+    let settlement = applied(&planned.writes[0], sf_id("K1"));
     world
         .store
         .settle(&world.mapped, &[settlement])

@@ -26,11 +26,13 @@ use syncline::model::value::{Payload, Value};
 use syncline::planner::facts::SideState;
 use syncline::planner::record::{Confirmation, RecordPlan, SideWrite, plan_record};
 use syncline::ports::apply_store::{
-    PlanRules, PlannedBatch, PlannedPostgres, PlannedRecord, PostgresSettlement, SettledOutcome,
-    Settlement,
+    IntendedWrite, PlanRules, PlannedBatch, PlannedPostgres, PlannedRecord, PostgresSettlement,
+    SettledOutcome, Settlement,
 };
 use syncline::ports::job_store::OrgMatch;
-use syncline::ports::record::{LeaseEnd, LeasedTask, ObservedRecord, ParkReason, PostgresRow};
+use syncline::ports::record::{
+    LeaseEnd, LeasedTask, ObservedRecord, ParkReason, PostgresRow, Withheld,
+};
 use syncline::ports::{ApplyStore, CaptureStore, JobStore, MappedObject, RecordPlanner};
 use syncline::store::{PgStore, PgStoreOptions};
 use throwaway_postgres::TestDatabase;
@@ -139,7 +141,7 @@ impl World {
 
     /// Settles every intended write as applied; new records get ids derived from their external ids.
     pub(crate) async fn settle(&self, planned: &PlannedBatch) -> usize {
-        let settlements: Vec<Settlement> = planned
+        let settlements: Vec<Settlement<'_>> = planned
             .writes
             .iter()
             .map(|write| {
@@ -147,7 +149,7 @@ impl World {
                     .salesforce_id
                     .clone()
                     .unwrap_or_else(|| sf_id(&write.lease.external_id));
-                applied(&write.lease, write.intent.intent_id, salesforce_id)
+                applied(write, salesforce_id)
             })
             .collect();
         self.store
@@ -218,20 +220,13 @@ pub(crate) async fn ask(connection: &mut PgConnection, sql: &str) -> String {
 }
 
 /// Returns the settlement of an applied write.
-pub(crate) fn applied(
-    lease: &LeasedTask,
-    intent_id: IntentId,
-    salesforce_id: SalesforceId,
-) -> Settlement {
+pub(crate) fn applied(write: &IntendedWrite, salesforce_id: SalesforceId) -> Settlement<'_> {
     Settlement {
-        lease: lease.clone(),
-        intent_id,
+        write,
         outcome: SettledOutcome::Applied {
             salesforce_id,
             found: false,
         },
-        withheld: Vec::new(),
-        awaits: Vec::new(),
     }
 }
 
@@ -555,8 +550,7 @@ impl RecordPlanner for Planner<'_> {
             facts,
             rules: Arc::clone(&self.rules),
             plan,
-            withheld: Vec::new(),
-            awaits: Vec::new(),
+            withheld: Withheld::default(),
         })
     }
 

@@ -8,12 +8,17 @@ use uuid::Uuid;
 
 use super::*;
 use crate::config::Config;
-use crate::model::ids::{FencingToken, Generation, ObjectName, OrgEpoch, SalesforceId, TenantId};
-use crate::model::link::{Presence, RemoteField, RemoteState, SyncLink};
+use crate::model::ids::{
+    FencingToken, FieldName, Generation, ObjectName, OrgEpoch, RecordId, TenantId,
+};
+use crate::model::intent::WriteAction;
+use crate::model::link::{AutomationOverride, RemoteField, RemoteState, SyncLink};
 use crate::model::observation::Version;
 use crate::model::schema::{FieldSchema, FieldType, ObjectSchema};
+use crate::model::value::Payload;
 use crate::planner::identity::KnownRecord;
 use crate::planner::policy::{Attempts, Cause, LOOKUP_ATTEMPTS_MAX};
+use crate::ports::apply_store::PlannedPostgres;
 use crate::ports::record::RefusedValue;
 
 const MAPPING: &str = r#"
@@ -208,7 +213,7 @@ fn parked(lease: &LeasedTask, record: &ObservedRecord) -> ParkReason {
 /// What is sent to Salesforce, and which fields are withheld with which code.
 fn sent_and_withheld(record: &ObservedRecord) -> (Option<Payload>, Vec<(FieldName, String)>) {
     let planned = planned(record);
-    let withheld = planned.withheld.into_iter();
+    let withheld = planned.withheld.reasons.into_iter();
     (
         planned.intent.map(|intent| intent.fields),
         withheld
@@ -352,10 +357,10 @@ fn unknown_parent_withholds_its_lookup_alone() {
         .remote_state
         .fields
         .insert(name("ParentId"), remote_field(Value::text(PARENT)));
-    let withheld = planned(&record);
+    let withheld = planned(&record).withheld;
     assert_eq!(withheld.awaits, [PARENT]);
-    assert_eq!(withheld.withheld[0].code, "missing_parent");
-    assert_eq!(withheld.withheld[0].field, Some(name("ParentId")));
+    assert_eq!(withheld.reasons[0].code, "missing_parent");
+    assert_eq!(withheld.reasons[0].field, Some(name("ParentId")));
 
     // A row that does not exist yet waits for its parent first.
     record.rows.clear();
@@ -374,7 +379,7 @@ fn unknown_parent_withholds_its_lookup_alone() {
     };
     let mapped = mapped();
     let decided = ObjectPlanner::new(&mapped).plan(&last, &record);
-    assert_eq!(decided.unwrap().awaits, [PARENT]);
+    assert_eq!(decided.unwrap().withheld.awaits, [PARENT]);
 }
 
 #[test]

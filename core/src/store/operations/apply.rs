@@ -44,7 +44,7 @@ impl ApplyStore for PgStore {
     async fn settle(
         &self,
         mapped: &MappedObject,
-        settlements: &[Settlement],
+        settlements: &[Settlement<'_>],
     ) -> Result<usize, StoreError> {
         Tx::retry(|| async {
             let mut tx = self.begin().await?;

@@ -198,7 +198,7 @@ impl LeasedRecord {
     /// Ends its lease because Postgres refused its row.
     pub(super) fn refuse(&mut self, mapped: &MappedObject, refusal: &RowRefusal) {
         let awaits = match &self.plan {
-            Ok(planned) => planned.awaits.as_slice(),
+            Ok(planned) => planned.withheld.awaits.as_slice(),
             Err(_) => &[],
         };
         // A row that a constraint refuses without its withheld lookup waits for the parent.
@@ -317,7 +317,7 @@ impl LeasedRecord {
                 planned.intent = None;
             }
         }
-        planned.withheld.push(reason.clone());
+        planned.withheld.reasons.push(reason.clone());
     }
 
     /// Fits the write to the row to the types of its columns. Without those that would not hold their

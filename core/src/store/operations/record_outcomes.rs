@@ -19,7 +19,7 @@ use crate::planner::route::Routable;
 use crate::ports::apply_store::{
     IntendedWrite, PlanRules, PlannedBatch, PlannedPostgres, PlannedRecord, PostgresSettlement,
 };
-use crate::ports::record::{LeaseEnd, LeasedTask, MISSING_PARENT, ParkReason, PostgresRow};
+use crate::ports::record::{LeaseEnd, LeasedTask, MISSING_PARENT, PostgresRow, Withheld};
 use crate::ports::{MappedObject, RecordPlanner, StoreError};
 use crate::store::enum_text::enum_text;
 use crate::store::mapped_table::shape::key_form;
@@ -119,7 +119,7 @@ impl BatchWrites {
         self.evidence(mapped, &record, planned);
         self.planned.rows_written += usize::from(record.row.is_some());
         let altered = settlement.is_some_and(|row| row.altered);
-        let withheld = withheld_end(&record.lease, &planned.withheld, &planned.awaits);
+        let withheld = withheld_end(&record.lease, &planned.withheld);
         match (&planned.intent, withheld) {
             (Some(intent), _) => {
                 if altered {
@@ -134,7 +134,6 @@ impl BatchWrites {
                     intent: intent.clone(),
                     salesforce_id: known.link.salesforce_id.clone(),
                     withheld: planned.withheld.clone(),
-                    awaits: planned.awaits.clone(),
                     routable: Routable::of(&planned.plan, &planned.rules.mapping),
                     seen_ms: planned.facts.changed_at_ms.salesforce,
                 });
@@ -221,13 +220,10 @@ impl BatchWrites {
 
 /// Returns how a lease ends whose work is done but for withheld fields; `None` if there are none. Lookups wait for
 /// their parents, other fields are parked.
-pub(super) fn withheld_end(
-    lease: &LeasedTask,
-    withheld: &[ParkReason],
-    awaits: &[String],
-) -> Option<LeaseEnd> {
-    let reason = withheld_fields(withheld)?;
-    if awaits.is_empty() || withheld.iter().any(|one| one.code != MISSING_PARENT) {
+pub(super) fn withheld_end(lease: &LeasedTask, withheld: &Withheld) -> Option<LeaseEnd> {
+    let reason = withheld.park_reason()?;
+    let mut reasons = withheld.reasons.iter();
+    if withheld.awaits.is_empty() || reasons.any(|one| one.code != MISSING_PARENT) {
         return Some(LeaseEnd::park(reason));
     }
     // Everything else of the record is synchronised, so it is never parked for it; its parent wakes it.
@@ -235,20 +231,7 @@ pub(super) fn withheld_end(
     let delay_ms = wait_ms(cause, Tries::of(lease.record_id, &lease.attempts));
     let waits = "a record that it points to is not synchronised; that lookup is withheld";
     let end = LeaseEnd::wait(delay_ms, Some(cause), waits);
-    Some(end.coded(&reason.code).awaiting(awaits.to_vec()))
-}
-
-/// Returns why withheld fields are parked: the code and field of the first, and the messages of all.
-pub(crate) fn withheld_fields(withheld: &[ParkReason]) -> Option<ParkReason> {
-    let first = withheld.first()?;
-    let messages: Vec<&str> = withheld
-        .iter()
-        .map(|reason| reason.message.as_str())
-        .collect();
-    Some(ParkReason {
-        message: messages.join("; "),
-        ..first.clone()
-    })
+    Some(end.coded(&reason.code).awaiting(withheld.awaits.clone()))
 }
 
 /// A decision in the journal: the plan and its inputs.
@@ -347,7 +330,7 @@ impl LeasedRecord {
             }
             Agreement::Ends(_) => {}
         }
-        for field in planned.decided_overwritten() {
+        for field in planned.plan.decided_overwritten(&planned.facts) {
             let name = rules.mapping.name(field);
             if let Some(remote) = known.link.remote_state.fields.get_mut(name) {
                 remote.overwritten = None;

@@ -11,14 +11,13 @@ use crate::model::ids::{FieldName, Generation, IntentId, RecordId, SalesforceId}
 use crate::model::intent::{Intent, IntentState, WriteAction};
 use crate::model::value::Value;
 use crate::planner::observation::settle_applied;
-use crate::planner::policy::NextStep;
-use crate::ports::apply_store::{SettledOutcome, Settlement};
-use crate::ports::record::{LeaseEnd, LeasedTask, ParkReason};
+use crate::ports::apply_store::{IntendedWrite, SettledOutcome, Settlement};
+use crate::ports::record::{LeaseEnd, LeasedTask, ParkReason, Withheld};
 use crate::ports::salesforce::{Disposition, Refusal};
 use crate::ports::{MappedObject, StoreError};
 use crate::store::error::corrupt;
 use crate::store::operations::parents::remote_parents;
-use crate::store::operations::record_outcomes::{end_agreement, withheld_end, withheld_fields};
+use crate::store::operations::record_outcomes::{end_agreement, withheld_end};
 use crate::store::tables::intent::{
     RefusalLine, SavedRefusal, live_intents, save_intents, save_refusals,
 };
@@ -31,11 +30,14 @@ use crate::store::transaction::Tx;
 pub(crate) async fn settle(
     tx: &mut Tx,
     mapped: &MappedObject,
-    settlements: &[Settlement],
+    settlements: &[Settlement<'_>],
 ) -> Result<usize, StoreError> {
-    let ids: Vec<RecordId> = settlements.iter().map(|one| one.lease.record_id).collect();
+    let ids: Vec<RecordId> = settlements
+        .iter()
+        .map(|one| one.write.lease.record_id)
+        .collect();
     let known = lock_records(tx, &ids).await?;
-    let leases = settlements.iter().map(|one| &one.lease);
+    let leases = settlements.iter().map(|one| &one.write.lease);
     let standing = lock_leased_tasks(tx, leases, LeaseTime::Any).await?;
     let intents = live_intents(tx, &ids).await?;
     let intents: BTreeMap<IntentId, Intent> = intents
@@ -58,7 +60,7 @@ pub(crate) async fn settle(
     };
     let mut lost = 0;
     for one in settlements {
-        match standing.get(&(one.lease.record_id, one.lease.token)) {
+        match standing.get(&(one.write.lease.record_id, one.write.lease.token)) {
             Some(generation) => settling.take(one, *generation),
             None => lost += 1,
         }
@@ -137,7 +139,7 @@ fn sent_parents(mapped: &MappedObject, intent: &Intent) -> Vec<String> {
 async fn taken_ids(
     tx: &mut Tx,
     mapped: &MappedObject,
-    settlements: &[Settlement],
+    settlements: &[Settlement<'_>],
 ) -> Result<BTreeMap<SalesforceId, RecordId>, StoreError> {
     let ids: Vec<&str> = settlements
         .iter()
@@ -191,20 +193,26 @@ struct Settling<'a> {
 }
 
 impl Settling<'_> {
-    fn take(&mut self, one: &Settlement, generation: Option<Generation>) {
-        let Some(intent) = self.intents.get(&one.intent_id).cloned() else {
+    fn take(&mut self, one: &Settlement<'_>, generation: Option<Generation>) {
+        let IntendedWrite {
+            lease,
+            intent,
+            withheld,
+            ..
+        } = one.write;
+        let Some(intent) = self.intents.get(&intent.intent_id).cloned() else {
             let end = LeaseEnd::Done { again: true };
-            return self.writes.ends.push((one.lease.clone(), end));
+            return self.writes.ends.push((lease.clone(), end));
         };
         let end = match &one.outcome {
             SettledOutcome::Applied {
                 salesforce_id,
                 found,
             } => {
-                let is_all = one.withheld.is_empty() && generation == Some(one.lease.generation);
+                let is_all = withheld.reasons.is_empty() && generation == Some(lease.generation);
                 match (
                     self.applied(intent, (salesforce_id, *found), is_all),
-                    withheld_end(&one.lease, &one.withheld, &one.awaits),
+                    withheld_end(lease, withheld),
                 ) {
                     (LeaseEnd::Done { .. }, _) if *found => {
                         LeaseEnd::refresh(0, None, "its create found a record that was unknown")
@@ -216,39 +224,34 @@ impl Settling<'_> {
             SettledOutcome::Refused {
                 refusal,
                 sent,
-                withheld,
+                withheld: refused,
                 next,
             } => {
                 let awaits = match refusal.disposition {
-                    Disposition::WaitForParent if withheld.is_empty() => {
+                    Disposition::WaitForParent if refused.is_empty() => {
                         sent_parents(self.mapped, &intent)
                     }
                     _ => Vec::new(),
                 };
-                self.refused(intent, refusal, withheld);
+                self.refused(intent, refusal, refused);
                 let end = match LeaseEnd::after(*next, &no_effect(refusal, *sent)) {
                     Some(end) => end.coded(&refusal.code),
-                    None => LeaseEnd::park(park_reason_of(one, refusal)),
+                    None => LeaseEnd::park(park_reason_of(withheld, refusal)),
                 };
                 end.awaiting(awaits)
             }
             SettledOutcome::Unknown { next } => {
                 self.set_state(intent, IntentState::Unknown);
                 let reason = "the outcome of its write is unknown";
-                match *next {
+                match LeaseEnd::after(*next, reason) {
                     // It is read first, however long it waits.
-                    NextStep::Wait { delay_ms, cause } => {
-                        LeaseEnd::refresh(delay_ms, cause, reason)
-                    }
-                    NextStep::Refresh { delay_ms, cause } => {
-                        LeaseEnd::refresh(delay_ms, Some(cause), reason)
-                    }
-                    NextStep::Park => LeaseEnd::park(unknown_outcome()),
+                    Some(end) => end.refreshed(),
+                    None => LeaseEnd::park(unknown_outcome()),
                 }
             }
         };
         self.note(one);
-        self.writes.ends.push((one.lease.clone(), end));
+        self.writes.ends.push((lease.clone(), end));
     }
 
     /// Settles a confirmed write. `found`: a create found a record that was not known; `is_all`: no other work of
@@ -329,7 +332,7 @@ impl Settling<'_> {
         self.writes.intents.push(intent);
     }
 
-    fn note(&mut self, one: &Settlement) {
+    fn note(&mut self, one: &Settlement<'_>) {
         let status = match &one.outcome {
             SettledOutcome::Applied { .. } => "applied".to_owned(),
             SettledOutcome::Refused { refusal, sent, .. } => match sent {
@@ -341,11 +344,11 @@ impl Settling<'_> {
         self.writes.journal.push(JournalLine {
             tenant: self.mapped.tenant.to_string(),
             object: self.mapped.sync.object.to_string(),
-            record_id: Some(one.lease.record_id),
+            record_id: Some(one.write.lease.record_id),
             source: "settlement",
             operation: "write".to_owned(),
-            external_id: Some(one.lease.external_id.clone()),
-            cursor: Some(one.intent_id.to_string()),
+            external_id: Some(one.write.lease.external_id.clone()),
+            cursor: Some(one.write.intent.intent_id.to_string()),
             org_epoch: Some(self.mapped.org_epoch.0),
             status: Some(status),
             config_hash: Some(self.mapped.config_hash.to_string()),
@@ -391,8 +394,8 @@ fn unknown_outcome() -> ParkReason {
 }
 
 /// A withheld field is the likelier cause of a refusal, so it is named first.
-fn park_reason_of(one: &Settlement, refusal: &Refusal) -> ParkReason {
-    match withheld_fields(&one.withheld) {
+fn park_reason_of(withheld: &Withheld, refusal: &Refusal) -> ParkReason {
+    match withheld.park_reason() {
         Some(withheld) => ParkReason {
             message: format!(
                 "{}; {}: {}",
