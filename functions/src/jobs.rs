@@ -34,10 +34,8 @@ const TENANTS_AT_ONCE: usize = 256;
 
 /// Captures one side for a schedule, or relayed events from their queue.
 ///
-/// # Errors
-///
-/// When the payload is neither, when the configuration cannot be read or does not have the tenant, when no
-/// tenant could be captured, or when a message has no id, so that its failure cannot be reported.
+/// Fails if the payload is neither, if the configuration cannot be read or does not have the tenant, if no
+/// tenant could be captured, or if a message has no id, so that its failure cannot be reported.
 pub(crate) async fn capture(
     instance: &Instance,
     payload: Value,
@@ -117,10 +115,8 @@ async fn capture_relayed(
 
 /// Runs a reconcile job for the selected tenants.
 ///
-/// # Errors
-///
-/// When the payload is not such a job, when the configuration cannot be read or does not have the tenant, or
-/// when the job failed for every tenant.
+/// Fails if the payload is not such a job, if the configuration cannot be read or does not have the tenant, or
+/// if the job failed for every tenant.
 pub(crate) async fn reconcile(
     instance: &Instance,
     payload: Value,
@@ -144,9 +140,7 @@ pub(crate) async fn reconcile(
 
 /// Handles a batch of wake-ups.
 ///
-/// # Errors
-///
-/// When a message has no id, so that its failure cannot be reported.
+/// Fails if a message has no id, so that its failure cannot be reported.
 pub(crate) async fn apply(
     instance: &Instance,
     event: SqsEvent,

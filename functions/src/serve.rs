@@ -14,27 +14,21 @@ use crate::{error_chain, jobs};
 
 /// Serves the capture function, until Lambda ends it.
 ///
-/// # Errors
-///
-/// When Lambda cannot be reached.
+/// Fails if Lambda cannot be reached.
 pub async fn capture() -> Result<(), Error> {
     serve(jobs::capture).await
 }
 
 /// Serves the apply function, until Lambda ends it.
 ///
-/// # Errors
-///
-/// When Lambda cannot be reached.
+/// Fails if Lambda cannot be reached.
 pub async fn apply() -> Result<(), Error> {
     serve(jobs::apply).await
 }
 
 /// Serves the reconcile function, until Lambda ends it.
 ///
-/// # Errors
-///
-/// When Lambda cannot be reached.
+/// Fails if Lambda cannot be reached.
 pub async fn reconcile() -> Result<(), Error> {
     serve(jobs::reconcile).await
 }

@@ -553,7 +553,7 @@ pub enum DuplicateRules {
 pub struct LaneThresholds {
     /// Most records of one round that go by single REST calls.
     pub rest_max_batch_size: usize,
-    /// Fewest records that go by Bulk.
+    /// Fewest records that would go by Bulk, which the engine does not use yet.
     pub bulk_min_batch_size: usize,
 }
 

@@ -70,9 +70,7 @@ impl Aws {
 
     /// Returns a parameter of SSM, decrypted.
     ///
-    /// # Errors
-    ///
-    /// When AWS cannot be asked or says no.
+    /// Fails if AWS cannot be reached or refuses.
     pub async fn parameter(&self, name: &str) -> Result<String, AwsError> {
         let ssm = self.ssm().await?;
         let answer = ssm
@@ -88,9 +86,7 @@ impl Aws {
 
     /// Returns a parameter of SSM and its version; `None` if it does not exist.
     ///
-    /// # Errors
-    ///
-    /// When AWS cannot be asked or says no.
+    /// Fails if AWS cannot be reached or refuses.
     pub async fn versioned_parameter(&self, name: &str) -> Result<Option<(String, i64)>, AwsError> {
         let asked = self.ssm().await?.get_parameter().name(name).send().await;
         let answer = match asked {
@@ -109,9 +105,7 @@ impl Aws {
     /// Sets a parameter of SSM in one attempt and returns its new version. Returns `None` if it exists already and is
     /// not to be replaced.
     ///
-    /// # Errors
-    ///
-    /// When AWS cannot be asked or says no.
+    /// Fails if AWS cannot be reached or refuses.
     pub async fn put_parameter(
         &self,
         name: &str,
@@ -142,9 +136,7 @@ impl Aws {
 
     /// Returns the text of a secret of Secrets Manager.
     ///
-    /// # Errors
-    ///
-    /// When AWS cannot be asked or says no.
+    /// Fails if AWS cannot be reached or refuses.
     pub async fn secret(&self, id: &str) -> Result<String, AwsError> {
         let secrets = self.secrets().await?;
         let answer = secrets
@@ -159,9 +151,7 @@ impl Aws {
 
     /// Returns an object of S3 as text.
     ///
-    /// # Errors
-    ///
-    /// When AWS cannot be asked or says no, or the object is not text.
+    /// Fails if AWS cannot be reached or refuses, or the object is not text.
     pub async fn object(&self, bucket: &str, key: &str) -> Result<String, AwsError> {
         let s3 = self.s3().await?;
         let answer = s3

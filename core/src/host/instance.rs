@@ -107,9 +107,7 @@ impl Instance {
 
     /// Returns the configuration.
     ///
-    /// # Errors
-    ///
-    /// When it cannot be read or has a mistake; the error names line and fix.
+    /// Fails if it cannot be read or has a mistake; the error names line and fix.
     pub async fn config(&self) -> Result<&Config, HostError> {
         let loaded = self.config.get_or_try_init(|| self.load()).await?;
         Ok(&loaded.config)
@@ -128,9 +126,7 @@ impl Instance {
 
     /// Reads the configuration again. Returns an instance with the new one, or `None` if it has not changed.
     ///
-    /// # Errors
-    ///
-    /// When it cannot be read or has a mistake; this instance goes on with the one that it has.
+    /// Fails if it cannot be read or has a mistake; this instance goes on with the one that it has.
     pub async fn read_again(&self) -> Result<Option<Self>, HostError> {
         let loaded = self.load().await?;
         let known = self.config.get();
@@ -146,9 +142,7 @@ impl Instance {
 
     /// Returns the tenant `only`, or all tenants.
     ///
-    /// # Errors
-    ///
-    /// When there is no configuration, or no such tenant in it.
+    /// Fails if there is no configuration, or no such tenant in it.
     pub async fn tenants(&self, only: Option<&TenantId>) -> Result<Vec<TenantId>, HostError> {
         match only {
             Some(tenant) => {
@@ -161,9 +155,7 @@ impl Instance {
 
     /// Returns a tenant's configuration.
     ///
-    /// # Errors
-    ///
-    /// When there is no configuration, or no such tenant in it.
+    /// Fails if there is no configuration, or no such tenant in it.
     pub async fn tenant(&self, tenant: &TenantId) -> Result<&TenantConfig, HostError> {
         let tenants = &self.config().await?.tenants;
         tenants.get(tenant).ok_or_else(|| {
@@ -178,9 +170,7 @@ impl Instance {
     /// Returns a tenant's Postgres, shared by the tenants of one database. Connections are made when they are
     /// used.
     ///
-    /// # Errors
-    ///
-    /// When the secret cannot be read or is not a URL.
+    /// Fails if the secret cannot be read or is not a URL.
     pub async fn store(&self, tenant: &TenantId) -> Result<PgStore, HostError> {
         let postgres = &self.tenant(tenant).await?.postgres;
         let wired = self.wired(tenant);
@@ -230,9 +220,7 @@ impl Instance {
 
     /// Returns a tenant's org. The client logs in at its first call.
     ///
-    /// # Errors
-    ///
-    /// When the secret cannot be read.
+    /// Fails if the secret cannot be read.
     pub async fn salesforce(&self, tenant: &TenantId) -> Result<Arc<HttpSalesforce>, HostError> {
         let config = self.tenant(tenant).await?;
         let wired = self.wired(tenant);
@@ -258,9 +246,7 @@ impl Instance {
 
     /// Returns a tenant's engine.
     ///
-    /// # Errors
-    ///
-    /// When a secret cannot be read or no queue is configured.
+    /// Fails if a secret cannot be read or no queue is configured.
     pub async fn engine(&self, tenant: &TenantId) -> Result<SyncEngine, HostError> {
         let wired = self.wired(tenant);
         let engine = wired
@@ -272,9 +258,7 @@ impl Instance {
 
     /// Returns a new engine of one tenant that sends its wake-ups to `wake_up`.
     ///
-    /// # Errors
-    ///
-    /// When a secret cannot be read.
+    /// Fails if a secret cannot be read.
     pub async fn engine_with(
         &self,
         tenant: &TenantId,
@@ -316,9 +300,7 @@ impl Instance {
     /// Returns the tenant whose relayed events come from this org. Asks the org of each tenant with
     /// `capture = "relay"` for its id, and logs each tenant whose org cannot be reached: it may be the one.
     ///
-    /// # Errors
-    ///
-    /// When there is no configuration, or no such tenant.
+    /// Fails if there is no configuration, or no such tenant.
     pub async fn tenant_of_org(&self, organization: &SalesforceId) -> Result<TenantId, HostError> {
         let config = self.config().await?;
         let relayed = config

@@ -37,9 +37,7 @@ pub enum ConfigSource {
 impl ConfigSource {
     /// Parses the value of [`CONFIG_VARIABLE`]; a relative path starts at `folder`.
     ///
-    /// # Errors
-    ///
-    /// When the text is not a valid address.
+    /// Fails if the text is not a valid address.
     pub fn parse(text: &str, folder: &Path) -> Result<Self, HostError> {
         let wrong = |problem| HostError::Place {
             text: text.to_owned(),
@@ -76,9 +74,7 @@ impl ConfigSource {
 
     /// Reads the configuration's text.
     ///
-    /// # Errors
-    ///
-    /// When the file, parameter or object cannot be read.
+    /// Fails if the file, parameter or object cannot be read.
     pub async fn read(&self, aws: &Aws) -> Result<String, HostError> {
         let what = || format!("the configuration {self}");
         match self {
@@ -129,9 +125,7 @@ pub fn resolve_paths(config: &mut Config, folder: &Path) {
 /// Removes white space around it, such as a file's last newline. A PEM key may be one line with `\n` for its
 /// line ends, as in environment variables.
 ///
-/// # Errors
-///
-/// When the secret cannot be read or is empty.
+/// Fails if the secret cannot be read or is empty.
 pub async fn secret(place: &SecretRef, aws: &Aws) -> Result<SecretString, HostError> {
     let what = || format!("the secret {}", place);
     let text = match place {

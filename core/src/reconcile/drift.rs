@@ -18,7 +18,7 @@ use super::full::scan_page;
 use super::page::{Comparer, PageFindings, SeenIds};
 use super::{ReconcileReport, has_time, log};
 
-/// How far back an incremental comparison goes: twice the usual hour between two runs.
+/// How far back an incremental comparison goes: eight of the usual quarters of an hour, so that some may fail.
 const INCREMENTAL_WINDOW_MS: i64 = 2 * 60 * 60 * 1_000;
 
 /// Compares the records that changed in Salesforce recently.

@@ -247,7 +247,7 @@ const LANES: &[Key] = &[
     optional(
         "bulk_min",
         Kind::Whole(1, 1_000_000),
-        "Fewest records that go by Bulk. Default: 500.",
+        "Fewest records that would go by Bulk, which is not used yet. Default: 500.",
     ),
 ];
 

@@ -30,9 +30,7 @@ const CONNECTIONS_MAX: u32 = 4;
 impl Config {
     /// Parses a configuration in TOML.
     ///
-    /// # Errors
-    ///
-    /// All mistakes, not only the first, each with its line and its fix.
+    /// Fails with all mistakes, not only the first, each with its line and its fix.
     ///
     /// ```
     /// let error = syncline_planner::config::Config::parse("[tenant.acme]\ncapturr = \"poll\"").unwrap_err();
