@@ -19,19 +19,13 @@ pub mod store;
 pub use syncline_planner as planner;
 pub use syncline_planner::{config, model};
 
-pub use syncline_planner::{
-    ApplyLane, ChangeEnvelope, ChangeOperation, ConflictPolicy, LaneThresholds, Mapping,
-    MergeOutcome, ObjectSync, Owner, PlanDecision, PlannerContext, RecordFacts, RecordPlan, Side,
-    SourceCursor, SyncKey, SyncLink, merge_payload, plan_change, plan_record, route,
-};
+pub use syncline_planner::{Mapping, ObjectSync, RecordFacts, RecordPlan, Side, plan_record};
 
 pub use engine::{SyncEngine, SyncEngineBuilder};
 pub use job::deadline::Deadline;
 pub use job::error::Error;
 pub use migrate::migrate;
-pub use ports::record::LeasedTask;
-pub use reconcile::DriftItem;
-pub use store::{AppendResult, CheckpointState, DeadLetter, PgStore, SyncConflict};
+pub use store::PgStore;
 
 /// Returns the version of the crate.
 pub const fn version() -> &'static str {

@@ -49,7 +49,7 @@ pub enum MergeOutcome {
     },
 }
 
-/// Merges the payload of `source` into the record of the other side: [`crate::merge_payload`].
+/// Merges the payload of `source` into the record of the other side: [`crate::planner::merge_payload`].
 pub fn merge_payload(
     object: &ObjectSync,
     current_payload: Option<&Json>,
@@ -64,7 +64,7 @@ pub fn merge_payload(
     }
 }
 
-/// Plans a change for the other side: [`crate::plan_change`].
+/// Plans a change for the other side: [`crate::planner::plan_change`].
 ///
 /// There is no base here. So a delete is planned as if the other side had not edited the record.
 pub fn plan_change(context: &PlannerContext, envelope: &ChangeEnvelope) -> PlanDecision {

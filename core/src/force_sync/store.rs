@@ -152,10 +152,10 @@ impl PgStore {
         let cursor = cursor.ok_or(ForceSyncError::MissingSourceCursor)?.into();
         let appended = self.store.append(&[envelope.seen_at(cursor)]).await?;
         Ok(match appended.as_slice() {
-            [crate::AppendResult::Appended { journal_id }, ..] => AppendResult::Inserted {
+            [crate::store::AppendResult::Appended { journal_id }, ..] => AppendResult::Inserted {
                 journal_id: *journal_id,
             },
-            [crate::AppendResult::Duplicate, ..] | [] => AppendResult::Duplicate,
+            [crate::store::AppendResult::Duplicate, ..] | [] => AppendResult::Duplicate,
         })
     }
 

@@ -8,7 +8,7 @@ use crate::model::ids::{FieldName, RecordId};
 use crate::planner::policy::delete_guard::{FEW_CLEARS, HOUR_MS, MASS_CLEAR, too_many_clears};
 use crate::ports::record::ParkReason;
 use crate::ports::{MappedObject, StoreError};
-use crate::store::tables::delete_guard::is_approved;
+use crate::store::tables::delete_guard::{count_agreed, lets_all_pass};
 use crate::store::transaction::{Tx, interval};
 
 /// Counts these cleared values, or returns why those of a field must wait. An approval of deletes approves them too.
@@ -18,10 +18,7 @@ pub(crate) async fn withheld_by_clear_guard(
     clears: &[(RecordId, FieldName)],
 ) -> Result<BTreeMap<FieldName, ParkReason>, StoreError> {
     let mut withheld = BTreeMap::new();
-    if clears.is_empty()
-        || mapped.sync.deletes.max_per_hour() == 0
-        || is_approved(tx, mapped).await?
-    {
+    if clears.is_empty() || lets_all_pass(tx, mapped).await? {
         return Ok(withheld);
     }
     for (field, count) in counts(tx, mapped, clears).await? {
@@ -29,7 +26,7 @@ pub(crate) async fn withheld_by_clear_guard(
             continue;
         }
         let enough = count.in_hour.saturating_mul(2);
-        let values = count_values(tx, mapped, &field, enough).await?;
+        let values = count_agreed(tx, mapped, Some(&field), enough).await?;
         if too_many_clears(count.in_hour, values.saturating_add(count.done)) {
             let reason = reason(mapped, &field, count.in_hour);
             withheld.insert(field, reason);
@@ -118,37 +115,6 @@ const COUNT: &str = "with planned as (
     ) as one
     where one.field in (select planned.field from planned)
     group by one.field";
-
-/// Counts the records on whose value of the field both sides agreed, at most `enough`.
-async fn count_values(
-    tx: &mut Tx,
-    mapped: &MappedObject,
-    field: &FieldName,
-    enough: i64,
-) -> Result<i64, StoreError> {
-    let counted: Option<(i64,)> = tx
-        .row(
-            "counting the values of a field",
-            sqlx::query_as(
-                "select count(*)
-                from (
-                    select
-                    from syncline.sync_link
-                    where tenant = $1
-                    and object = $2
-                    and agreed
-                    and base ->> $3 is not null
-                    limit $4
-                ) as counted",
-            )
-            .bind(mapped.tenant.as_str())
-            .bind(mapped.sync.object.as_str())
-            .bind(field.as_str())
-            .bind(enough),
-        )
-        .await?;
-    Ok(counted.map_or(0, |(values,)| values))
-}
 
 /// Remembers cleared values for an hour, and forgets older ones.
 async fn remember(

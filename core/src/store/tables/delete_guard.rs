@@ -3,7 +3,7 @@
 use uuid::Uuid;
 
 use crate::config::OnFilterExit;
-use crate::model::ids::RecordId;
+use crate::model::ids::{FieldName, RecordId};
 use crate::planner::policy::delete_guard::{
     DAY_MS, DeleteCounts, Exceeded, FEW, HOUR_MS, MASS_DELETE, exceeded,
 };
@@ -22,21 +22,26 @@ pub(crate) async fn withheld_by_delete_guard(
     records: &[RecordId],
 ) -> Result<Option<ParkReason>, StoreError> {
     // Deletes that a person approved, or that have no limit, do not count against later ones.
-    if mapped.sync.deletes.max_per_hour() == 0 || is_approved(tx, mapped).await? {
+    if lets_all_pass(tx, mapped).await? {
         return Ok(None);
     }
     let ids: Vec<Uuid> = records.iter().map(|record| record.0).collect();
     let counts = count(tx, mapped, &ids).await?;
     if let Some(limit) = exceeded(&mapped.sync.deletes, counts) {
-        let all = count_records(tx, mapped, i64::MAX).await?;
+        let all = count_agreed(tx, mapped, None, i64::MAX).await?;
         return Ok(Some(reason(mapped, limit, counts, all)));
     }
     remember(tx, mapped, &ids).await?;
     Ok(None)
 }
 
-/// Locks the object's row, and returns whether a person has approved deletes.
-pub(crate) async fn is_approved(tx: &mut Tx, mapped: &MappedObject) -> Result<bool, StoreError> {
+/// Returns whether nothing is withheld: the object has no limit, or a person has approved deletes. Locks the object's
+/// guard, so that concurrent workers wait for each other.
+pub(crate) async fn lets_all_pass(tx: &mut Tx, mapped: &MappedObject) -> Result<bool, StoreError> {
+    Ok(mapped.sync.deletes.max_per_hour() == 0 || is_approved(tx, mapped).await?)
+}
+
+async fn is_approved(tx: &mut Tx, mapped: &MappedObject) -> Result<bool, StoreError> {
     let row: Option<(bool,)> = tx
         .row(
             "locking the delete guard",
@@ -83,7 +88,7 @@ async fn count(
     // Beyond twice the deletes the number of records does not matter.
     let records = if in_day > FEW {
         let enough = in_day.saturating_mul(2);
-        count_records(tx, mapped, enough)
+        count_agreed(tx, mapped, None, enough)
             .await?
             .saturating_add(gone)
     } else {
@@ -163,8 +168,13 @@ const COUNT: &str = "
         count(*)
     from done";
 
-/// Counts the records that both sides have or had, at most `enough`.
-async fn count_records(tx: &mut Tx, mapped: &MappedObject, enough: i64) -> Result<i64, StoreError> {
+/// Counts the records on which both sides agreed, or those on whose value of the field they did; at most `enough`.
+pub(crate) async fn count_agreed(
+    tx: &mut Tx,
+    mapped: &MappedObject,
+    field: Option<&FieldName>,
+    enough: i64,
+) -> Result<i64, StoreError> {
     let counted: Option<(i64,)> = tx
         .row(
             "counting the records of the object",
@@ -176,11 +186,13 @@ async fn count_records(tx: &mut Tx, mapped: &MappedObject, enough: i64) -> Resul
                     where tenant = $1
                     and object = $2
                     and agreed
-                    limit $3
+                    and ($3::text is null or base ->> $3 is not null)
+                    limit $4
                 ) as counted",
             )
             .bind(mapped.tenant.as_str())
             .bind(mapped.sync.object.as_str())
+            .bind(field.map(FieldName::as_str))
             .bind(enough),
         )
         .await?;
