@@ -111,7 +111,7 @@ pub(crate) async fn apply(
             report.paused = true;
             break;
         }
-        let state = Capture {
+        let state = CaptureState {
             needs_resync: control.needs_resync.contains(object),
             freshness: freshness(job, object, &control),
         };
@@ -131,7 +131,7 @@ pub(crate) async fn apply(
 
 /// What is known of the capture of an object's changes in Salesforce.
 #[derive(Clone, Copy)]
-struct Capture {
+struct CaptureState {
     /// Records may exist that were never seen.
     needs_resync: bool,
     /// How recent the remote states are.
@@ -159,7 +159,7 @@ fn may_begin_round(job: &Job<'_>, deadline: Deadline) -> bool {
 async fn round(
     job: &Job<'_>,
     mapped: &MappedObject,
-    capture: Capture,
+    capture: CaptureState,
     deadline: Deadline,
     report: &mut ApplyReport,
 ) -> Result<usize, Error> {

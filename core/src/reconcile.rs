@@ -12,7 +12,7 @@ mod page;
 use crate::job::Job;
 use crate::job::deadline::Deadline;
 use crate::job::error::Error;
-use crate::ports::comparison::{Finding, RecordClass};
+use crate::ports::comparison::{CountedRecord, RecordClass};
 use crate::ports::reconcile_store::SweepReport;
 
 pub use compare::DriftItem;
@@ -48,7 +48,7 @@ pub struct ReconcileReport {
 }
 
 impl ReconcileReport {
-    fn count(&mut self, finding: &Finding) {
+    fn count(&mut self, finding: &CountedRecord) {
         self.compared += u64::from(finding.rows > 0 || finding.in_salesforce);
         let is_allowed = finding.class != RecordClass::Equal && !finding.class.is_unexplained();
         self.allowed += u64::from(is_allowed);

@@ -125,7 +125,7 @@ async fn read(
             .canonical(&lease.external_id)
             .ok()
             .and_then(|canonical| by_external_id.get(&canonical));
-        Observation {
+        Refreshed {
             lease,
             by_id: lease
                 .salesforce_id
@@ -259,7 +259,7 @@ impl<'a> Found<'a> {
 }
 
 /// The result of refreshing one record.
-struct Observation<'a> {
+struct Refreshed<'a> {
     lease: &'a LeasedTask,
     by_id: Option<Found<'a>>,
     named: Option<Found<'a>>,
@@ -267,7 +267,7 @@ struct Observation<'a> {
     is_proven_deleted: bool,
 }
 
-impl Observation<'_> {
+impl Refreshed<'_> {
     /// Returns the observations: of the record itself; or that its id does not exist any more, and of the
     /// record that has its external id now, if there is one.
     fn observations(

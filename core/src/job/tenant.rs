@@ -160,7 +160,7 @@ impl Tenant {
         };
         self.salesforce.use_org(&organization_id);
         let config_hash: Arc<str> = Arc::from(self.config.config_hash.as_str());
-        let mut loaded = Loaded::default();
+        let mut loaded = LoadedObjects::default();
         for sync in &self.config.objects {
             let schema = match self.described(&sync.object, &mut known.objects).await {
                 Ok((schema, is_new)) => {
@@ -325,14 +325,14 @@ impl Tenant {
 
 /// What loading has found so far.
 #[derive(Default)]
-struct Loaded {
+struct LoadedObjects {
     list: Vec<MappedObject>,
     described: Vec<ObjectSchema>,
     withheld: Vec<WithheldField>,
     first_error: Option<SalesforceError>,
 }
 
-impl Loaded {
+impl LoadedObjects {
     /// Leaves out an object of which nothing is known.
     fn leave_out(&mut self, tenant: &TenantId, sync: &ObjectSync, error: SalesforceError) {
         tracing::error!(%tenant, object = %sync.object, %error, "an object cannot be described; it is left out");

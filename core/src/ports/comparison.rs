@@ -108,7 +108,7 @@ impl RecordClass {
 
 /// What is counted of one record. It stands for its rows and for its record in Salesforce.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Finding {
+pub struct CountedRecord {
     /// Its class.
     pub class: RecordClass,
     /// Its rows: usually one, none if only Salesforce has it, several if they share a key.
@@ -156,7 +156,7 @@ pub struct Tally {
 
 impl Tally {
     /// Counts one record.
-    pub fn add(&mut self, finding: Finding) {
+    pub fn add(&mut self, finding: CountedRecord) {
         let in_salesforce = u64::from(finding.in_salesforce);
         let pairs = finding.rows.min(in_salesforce);
         self.rows += finding.rows;
@@ -263,7 +263,7 @@ pub enum Begin {
 
 /// A Salesforce id of a page, and what was read there.
 #[derive(Debug, Clone, Copy)]
-pub struct SeenRecord<'a> {
+pub struct PageRecord<'a> {
     /// The id.
     pub salesforce_id: &'a SalesforceId,
     /// The fields that were read; none if Salesforce does not return the record.

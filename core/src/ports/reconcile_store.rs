@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::model::ids::{ObjectName, RecordId, SalesforceId, TenantId};
 
-use super::comparison::{Begin, Comparison, Explanations, ObservedPage, RowPage, SeenRecord};
+use super::comparison::{Begin, Comparison, Explanations, ObservedPage, PageRecord, RowPage};
 use super::job_store::StreamLease;
 use super::mapped_object::MappedObject;
 use super::store_error::StoreError;
@@ -33,7 +33,7 @@ pub trait ReconcileStore: Send + Sync {
     async fn observe_page(
         &self,
         mapped: &MappedObject,
-        seen: &[SeenRecord<'_>],
+        seen: &[PageRecord<'_>],
         started_at: Option<DateTime<Utc>>,
     ) -> Result<ObservedPage, StoreError>;
 

@@ -10,7 +10,7 @@ use crate::model::ids::{RecordId, SalesforceId};
 use crate::model::link::Presence;
 use crate::observe::read::read_matching;
 use crate::ports::MappedObject;
-use crate::ports::comparison::SeenRecord;
+use crate::ports::comparison::PageRecord;
 use crate::ports::salesforce::ScanPage;
 
 use super::compare::DriftItem;
@@ -136,10 +136,10 @@ async fn inspect_changes(comparer: &Comparer<'_>, page: ScanPage) -> Result<Page
         .map(|record| record.salesforce_id.clone())
         .collect();
     let shown = read_matching(job, mapped, &ids).await?;
-    let unmatched: Vec<SeenRecord<'_>> = ids
+    let unmatched: Vec<PageRecord<'_>> = ids
         .iter()
         .filter(|id| !shown.contains_key(id))
-        .map(|salesforce_id| SeenRecord {
+        .map(|salesforce_id| PageRecord {
             salesforce_id,
             fields: None,
             external_id: None,

@@ -14,7 +14,7 @@ use crate::job::guard::StreamGuard;
 use crate::job::tenant::read_fields;
 use crate::model::ids::{ObjectName, RecordId, SalesforceId};
 use crate::ports::comparison::{
-    Begin, Comparison, Finding, RecordClass, RowPage, UnknownRow, WalkPosition,
+    Begin, Comparison, CountedRecord, RecordClass, RowPage, UnknownRow, WalkPosition,
 };
 use crate::ports::record::ObservedRecord;
 use crate::ports::salesforce::ScanPage;
@@ -222,7 +222,7 @@ impl Walk<'_> {
     async fn rows(&self, page: RowPage) -> Result<PageFindings, Error> {
         let mut found = PageFindings::default();
         for _ in 0..page.appeared {
-            found.findings.push(Finding {
+            found.findings.push(CountedRecord {
                 class: RecordClass::Appeared,
                 rows: 1,
                 in_salesforce: false,
@@ -249,7 +249,7 @@ impl Walk<'_> {
                 found.marked.push(observed.known.link.record_id);
                 found.drifted.push(missing(observed));
             }
-            found.findings.push(Finding {
+            found.findings.push(CountedRecord {
                 class,
                 rows: count(observed.rows.len()),
                 in_salesforce: false,
@@ -293,13 +293,13 @@ fn missing(observed: &ObservedRecord) -> DriftItem {
 }
 
 /// Classifies a row that belongs to no record.
-fn unknown(row: &UnknownRow, needs_resync: bool) -> Finding {
+fn unknown(row: &UnknownRow, needs_resync: bool) -> CountedRecord {
     let class = match (&row.external_id, row.is_captured) {
         (_, true) => RecordClass::Pending,
         (Some(_), false) => settled(RecordClass::OnlyInPostgres, needs_resync),
         (None, false) => settled(RecordClass::WithoutId, needs_resync),
     };
-    Finding {
+    CountedRecord {
         class,
         rows: 1,
         in_salesforce: false,

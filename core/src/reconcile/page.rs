@@ -12,7 +12,7 @@ use crate::model::observation::SalesforceObservation;
 use crate::observe::planner::ObjectPlanner;
 use crate::observe::read::{external_id_of, read_matching, snapshot};
 use crate::ports::MappedObject;
-use crate::ports::comparison::{Explanations, Finding, RecordClass, SeenRecord};
+use crate::ports::comparison::{CountedRecord, Explanations, PageRecord, RecordClass};
 use crate::ports::record::ObservedRecord;
 use crate::ports::salesforce::{Deleted, SalesforceRecord};
 
@@ -36,7 +36,7 @@ pub(super) struct Comparer<'a> {
 #[derive(Default)]
 pub(super) struct PageFindings {
     /// What is counted, one entry a record.
-    pub(super) findings: Vec<Finding>,
+    pub(super) findings: Vec<CountedRecord>,
     /// Records that nothing explains.
     pub(super) drifted: Vec<DriftItem>,
     /// Records to read again on both sides.
@@ -52,7 +52,7 @@ pub(super) type SeenIds = BTreeMap<SalesforceId, Option<SalesforceRecord>>;
 
 /// One compared record.
 struct Compared {
-    finding: Finding,
+    finding: CountedRecord,
     record: Option<RecordId>,
     drift: Option<DriftItem>,
     /// Nothing explains it but that it changed in Salesforce so lately that its event may be on its way.
@@ -114,9 +114,9 @@ impl<'a> Comparer<'a> {
             .iter()
             .filter_map(|(id, record)| Some((id, external_id_of(mapped, record.as_ref()?)?)))
             .collect();
-        let asked: Vec<SeenRecord<'_>> = seen
+        let asked: Vec<PageRecord<'_>> = seen
             .iter()
-            .map(|(id, record)| SeenRecord {
+            .map(|(id, record)| PageRecord {
                 salesforce_id: id,
                 fields: record.as_ref().map(|record| &record.fields),
                 external_id: names.get(id).map(String::as_str),
@@ -201,7 +201,7 @@ impl<'a> Comparer<'a> {
             absent: difference.absent,
         });
         Compared {
-            finding: Finding {
+            finding: CountedRecord {
                 class,
                 rows: count(observed.rows.len()),
                 in_salesforce: live.is_some(),
@@ -234,7 +234,7 @@ impl<'a> Comparer<'a> {
         let class = explained(work).unwrap_or(missing);
         let is_recent = class.is_unexplained() && self.is_recent(None, read);
         Compared {
-            finding: Finding {
+            finding: CountedRecord {
                 class: settled(class, explanations.needs_resync || is_recent),
                 rows: 0,
                 // A deleted record that has no link is neither new nor missing.
@@ -261,7 +261,7 @@ pub(super) fn settled(class: RecordClass, is_on_its_way: bool) -> RecordClass {
 /// Counts a record in Salesforce that was linked after the comparison began; its row is met by the walk of the table.
 fn appeared(observed: &ObservedRecord, read: Option<&SalesforceRecord>) -> Compared {
     Compared {
-        finding: Finding {
+        finding: CountedRecord {
             class: RecordClass::Appeared,
             rows: 0,
             in_salesforce: read.is_some_and(|record| record.deleted == Deleted::No),
@@ -314,7 +314,7 @@ impl PageFindings {
         self,
         comparer: &Comparer<'_>,
         report: &mut ReconcileReport,
-    ) -> Result<Vec<Finding>, Error> {
+    ) -> Result<Vec<CountedRecord>, Error> {
         let (job, mapped) = (comparer.job, comparer.mapped);
         if !self.marked.is_empty() {
             report.enqueued += job.store().enqueue_repair(mapped, &self.marked).await?;

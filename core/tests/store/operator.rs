@@ -5,7 +5,7 @@ use syncline::model::observation::ObservationKind::{Changed, Deleted, Refresh};
 use syncline::model::value::Value;
 use syncline::model::{ChangeEnvelope, ChangeOperation, Side, SourceCursor, SyncKey};
 use syncline::ports::ReconcileStore;
-use syncline::ports::comparison::SeenRecord;
+use syncline::ports::comparison::PageRecord;
 use syncline::store::{AppendResult, ConflictFilter, Resolution, SyncConflict};
 
 use super::world::{World, execute, intended, kinds, seen, values};
@@ -289,7 +289,7 @@ async fn reconcile_reads_without_locks_and_writes_only_tasks() {
     let ids = ["K1", "K2"].map(super::world::sf_id);
     let mut other = world.database.connect().await;
     execute(&mut other, "begin; update public.account set name = 'x'").await;
-    let seen = ids.each_ref().map(|salesforce_id| SeenRecord {
+    let seen = ids.each_ref().map(|salesforce_id| PageRecord {
         salesforce_id,
         fields: None,
         external_id: None,

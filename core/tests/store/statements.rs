@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use syncline::ports::comparison::SeenRecord;
+use syncline::ports::comparison::PageRecord;
 use syncline::ports::{MappedTable, ReconcileStore};
 
 use secrecy::SecretString;
@@ -81,9 +81,9 @@ async fn round(records: usize) -> Vec<(&'static str, usize)> {
     counts.push(("lease and update", updated));
     assert_eq!(kinds(&plans), vec!["settled"; records]);
     let ids: Vec<_> = (0..records).map(|n| sf_id(&format!("S{n}"))).collect();
-    let page: Vec<SeenRecord<'_>> = ids
+    let page: Vec<PageRecord<'_>> = ids
         .iter()
-        .map(|salesforce_id| SeenRecord {
+        .map(|salesforce_id| PageRecord {
             salesforce_id,
             fields: None,
             external_id: None,

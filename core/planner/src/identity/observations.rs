@@ -96,7 +96,7 @@ impl SeenRecord {
 
 /// The loaded records of a batch.
 #[derive(Debug, Default)]
-pub struct Loaded {
+pub struct KnownState {
     /// Records that some observation may belong to.
     pub records: Vec<KnownRecord>,
     /// Their live intents.
@@ -128,7 +128,7 @@ pub struct Seen {
 
 impl ObservationBatch {
     /// Returns the batch of the records that its observations may belong to.
-    pub fn new(loaded: Loaded) -> Self {
+    pub fn new(loaded: KnownState) -> Self {
         let mut batch = Self {
             records: Vec::new(),
             by_id: BTreeMap::new(),

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use syncline_planner::SourceCursor;
 use syncline_planner::identity::KnownRecord;
-use syncline_planner::identity::observations::{Loaded, ObservationBatch, Origin};
+use syncline_planner::identity::observations::{KnownState, ObservationBatch, Origin};
 use syncline_planner::model::SyncLink;
 use syncline_planner::model::ids::{ObjectName, OrgEpoch, RecordId, SalesforceId, TenantId};
 use syncline_planner::model::key::KeyForm;
@@ -92,9 +92,9 @@ fn check(records: Vec<KnownRecord>, observations: &[SalesforceObservation]) {
         org_epoch: OrgEpoch(1),
         key_form: KeyForm::CaseFolded,
     };
-    let mut batch = ObservationBatch::new(Loaded {
+    let mut batch = ObservationBatch::new(KnownState {
         records,
-        ..Loaded::default()
+        ..KnownState::default()
     });
     for seen in observations {
         let place = batch.take(origin, seen).place;

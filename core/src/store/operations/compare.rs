@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use chrono::{DateTime, Utc};
 
 use crate::model::ids::{ObjectName, RecordId, SalesforceId};
-use crate::ports::comparison::{ObservedPage, RowPage, SeenRecord, UnknownRow};
+use crate::ports::comparison::{ObservedPage, PageRecord, RowPage, UnknownRow};
 use crate::ports::record::{ObservedRecord, PostgresRow};
 use crate::ports::{MappedObject, StoreError};
 use crate::store::mapped_table::read::{FoundRows, Locking, RowError, read_rows};
@@ -54,7 +54,7 @@ async fn read_taken_rows(
 pub(super) async fn observe_page(
     tx: &mut Tx,
     mapped: &MappedObject,
-    seen: &[SeenRecord<'_>],
+    seen: &[PageRecord<'_>],
     started_at: Option<DateTime<Utc>>,
 ) -> Result<ObservedPage, StoreError> {
     let ids: Vec<SalesforceId> = seen.iter().map(|one| one.salesforce_id.clone()).collect();
@@ -79,7 +79,7 @@ pub(super) async fn observe_page(
 async fn named_by_others(
     tx: &mut Tx,
     mapped: &MappedObject,
-    seen: &[SeenRecord<'_>],
+    seen: &[PageRecord<'_>],
     known: &[KnownRecord],
 ) -> Result<BTreeMap<SalesforceId, RecordId>, StoreError> {
     let linked: BTreeSet<&SalesforceId> = known
@@ -110,7 +110,7 @@ async fn named_by_others(
 async fn observed(
     tx: &mut Tx,
     mapped: &MappedObject,
-    seen: &[SeenRecord<'_>],
+    seen: &[PageRecord<'_>],
     known: Vec<KnownRecord>,
     rows: &mut BTreeMap<RecordId, Vec<PostgresRow>>,
 ) -> Result<Vec<ObservedRecord>, StoreError> {

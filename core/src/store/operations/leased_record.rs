@@ -356,14 +356,16 @@ impl LeasedRecord {
         if is_empty {
             *postgres = None;
         }
-        withheld.extend(rejected.iter().map(|(column, refusal)| {
-            let refusal = RowRefusal {
-                column: Some(column.clone()),
-                place: refusal.place.clone().or_else(|| Some(column.clone())),
-                ..refusal.clone()
-            };
-            park_reason(mapped, &refusal)
-        }));
+        withheld
+            .reasons
+            .extend(rejected.iter().map(|(column, refusal)| {
+                let refusal = RowRefusal {
+                    column: Some(column.clone()),
+                    place: refusal.place.clone().or_else(|| Some(column.clone())),
+                    ..refusal.clone()
+                };
+                park_reason(mapped, &refusal)
+            }));
     }
 }
 

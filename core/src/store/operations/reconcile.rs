@@ -7,7 +7,7 @@ use chrono::{DateTime, Utc};
 
 use crate::model::ids::{ObjectName, RecordId, SalesforceId, TenantId};
 use crate::ports::comparison::{
-    Begin, Comparison, Explanations, ObservedPage, RowPage, SeenRecord,
+    Begin, Comparison, Explanations, ObservedPage, PageRecord, RowPage,
 };
 use crate::ports::job_store::StreamLease;
 use crate::ports::reconcile_store::SweepReport;
@@ -68,7 +68,7 @@ impl ReconcileStore for PgStore {
     async fn observe_page(
         &self,
         mapped: &MappedObject,
-        seen: &[SeenRecord<'_>],
+        seen: &[PageRecord<'_>],
         started_at: Option<DateTime<Utc>>,
     ) -> Result<ObservedPage, StoreError> {
         let mut tx = self.begin().await?;

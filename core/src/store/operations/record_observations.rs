@@ -10,7 +10,7 @@ use crate::model::intent::Intent;
 use crate::model::observation::{ObservationKind, SalesforceObservation};
 use crate::model::value::Payload;
 use crate::planner::identity::observations::{
-    Loaded, ObservationBatch, Origin, Seen, SeenRecord, external_id,
+    KnownState, ObservationBatch, Origin, Seen, SeenRecord, external_id,
 };
 use crate::planner::observation::AbsorbStatus;
 use crate::ports::capture_store::{CaptureCounts, ObservationReport, StreamPosition};
@@ -223,9 +223,9 @@ fn seen_row<'a>(one: &Accepted<'a>) -> SeenRow<'a> {
 }
 
 /// Loads and locks the records that the observations may belong to.
-async fn load(tx: &mut Tx, accepted: &[Accepted<'_>]) -> Result<Loaded, StoreError> {
+async fn load(tx: &mut Tx, accepted: &[Accepted<'_>]) -> Result<KnownState, StoreError> {
     if accepted.is_empty() {
-        return Ok(Loaded::default());
+        return Ok(KnownState::default());
     }
     let wanted: Vec<Wanted> = accepted
         .iter()
@@ -243,7 +243,7 @@ async fn load(tx: &mut Tx, accepted: &[Accepted<'_>]) -> Result<Loaded, StoreErr
     let intents = live_intents(tx, &ids).await?;
     let former = former_ids(tx, &wanted).await?;
     let parents = parents(tx, accepted, &records).await?;
-    Ok(Loaded {
+    Ok(KnownState {
         records,
         intents,
         former,

@@ -56,7 +56,7 @@ pub(crate) async fn settle(
             .map(|known| (known.link.record_id, known))
             .collect(),
         intents,
-        writes: BatchWrites::default(),
+        writes: SettledWrites::default(),
     };
     let mut lost = 0;
     for one in settlements {
@@ -173,7 +173,7 @@ async fn taken_ids(
 
 /// Everything that the settlements write.
 #[derive(Default)]
-struct BatchWrites {
+struct SettledWrites {
     links: Vec<KnownRecord>,
     intents: Vec<Intent>,
     refusals: Vec<RefusalLine>,
@@ -189,7 +189,7 @@ struct Settling<'a> {
     taken: BTreeMap<SalesforceId, RecordId>,
     known: BTreeMap<RecordId, KnownRecord>,
     intents: BTreeMap<IntentId, Intent>,
-    writes: BatchWrites,
+    writes: SettledWrites,
 }
 
 impl Settling<'_> {
