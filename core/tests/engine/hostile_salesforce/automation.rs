@@ -28,7 +28,6 @@ async fn flow_in_our_transaction_wins_a_shared_field_at_once() {
         .org
         .flow(json!({"object": "Account", "set": {"Phone": "auto"}}));
     world
-        .stage
         .sql("update account set phone = 'here' where external_id in ('a-1', 'a-2')")
         .await;
     let before = world.stage.org.writing_calls();
@@ -36,17 +35,11 @@ async fn flow_in_our_transaction_wins_a_shared_field_at_once() {
     assert_eq!(world.stage.org.writing_calls() - before, 1);
     world.recover().await;
     let id = world.account("a-1");
-    assert_eq!(
-        world.both(&id, "phone", "Phone").await,
-        [json!("auto"), json!("auto")]
-    );
+    world.assert_both(&id, "Phone", "auto").await;
     // The other field of the same records is still written.
-    world.stage.sql("update account set name = 'Here'").await;
+    world.sql("update account set name = 'Here'").await;
     world.recover().await;
-    assert_eq!(
-        world.both(&id, "name", "Name").await,
-        [json!("Here"), json!("Here")]
-    );
+    world.assert_both(&id, "Name", "Here").await;
 }
 
 #[tokio::test]
@@ -57,7 +50,6 @@ async fn flow_in_our_transaction_stops_writes_of_an_owned_field() {
         .org
         .flow(json!({"object": "Account", "set": {"Rating": "Hot"}}));
     world
-        .stage
         .sql("update account set rating = 'Warm' where external_id = 'a-1'")
         .await;
     let before = world.stage.org.writing_calls();
@@ -67,13 +59,12 @@ async fn flow_in_our_transaction_stops_writes_of_an_owned_field() {
     assert_eq!(overridden(&world).await, 1);
     let id = world.account("a-1");
     assert_eq!(
-        world.both(&id, "rating", "Rating").await,
+        world.both(&id, "Rating").await,
         [json!("Warm"), json!("Hot")]
     );
 
     // An edit is written again.
     world
-        .stage
         .sql("update account set rating = 'Cold' where external_id = 'a-1'")
         .await;
     world.live(10).await;
@@ -86,7 +77,6 @@ async fn later_automation_wins_a_shared_field() {
     let mut world = World::open().await;
     answer_each_write(&world, &json!({"Phone": "auto"}));
     world
-        .stage
         .sql("update account set phone = 'here' where external_id = 'a-1'")
         .await;
     let before = world.stage.org.writing_calls();
@@ -94,10 +84,7 @@ async fn later_automation_wins_a_shared_field() {
     assert_eq!(world.stage.org.writing_calls() - before, 1);
     world.recover().await;
     let id = world.account("a-1");
-    assert_eq!(
-        world.both(&id, "phone", "Phone").await,
-        [json!("auto"), json!("auto")]
-    );
+    world.assert_both(&id, "Phone", "auto").await;
 }
 
 #[tokio::test]
@@ -105,7 +92,6 @@ async fn later_automation_stops_writes_of_an_owned_field() {
     let mut world = World::open().await;
     answer_each_write(&world, &json!({"Rating": "Hot"}));
     world
-        .stage
         .sql("update account set rating = 'Warm', name = 'Here' where external_id = 'a-1'")
         .await;
     let before = world.stage.org.writing_calls();
@@ -115,23 +101,16 @@ async fn later_automation_stops_writes_of_an_owned_field() {
     assert_eq!(overridden(&world).await, 1);
     let id = world.account("a-1");
     assert_eq!(
-        world.both(&id, "rating", "Rating").await,
+        world.both(&id, "Rating").await,
         [json!("Warm"), json!("Hot")]
     );
-    assert_eq!(
-        world.both(&id, "name", "Name").await,
-        [json!("Here"), json!("Here")]
-    );
+    world.assert_both(&id, "Name", "Here").await;
 
     // Once it has stopped, the next edit arrives.
     world.stage.org.end_faults();
     world
-        .stage
         .sql("update account set rating = 'Cold' where external_id = 'a-1'")
         .await;
     world.recover().await;
-    assert_eq!(
-        world.both(&id, "rating", "Rating").await,
-        [json!("Cold"), json!("Cold")]
-    );
+    world.assert_both(&id, "Rating", "Cold").await;
 }

@@ -12,27 +12,16 @@ const OTHER_ORG: &str = "[org]\nid = \"00D5g00000Zz9zz\"\n";
 async fn hidden_field_is_withheld_by_the_running_engine() {
     let mut world = World::open().await;
     let id = world.account("a-1");
-    world
-        .stage
-        .org
-        .restrict(&json!({"hidden_fields": ["Account.Phone"]}));
+    world.restrict(&json!({"hidden_fields": ["Account.Phone"]}));
     world.stage.org.update(&id, json!({"Industry": "Media"}));
-    world
-        .stage
-        .sql("update account set name = name || '!', phone = 'here' where external_id in ('a-1', 'a-2')")
+    world.sql("update account set name = name || '!', phone = 'here' where external_id in ('a-1', 'a-2')")
         .await;
     let before = world.calls();
     world.live(30).await;
     let made = world.calls() - before;
     assert!(made <= 150, "{made} calls");
-    assert_eq!(
-        world.both(&id, "industry", "Industry").await,
-        [json!("Media"), json!("Media")]
-    );
-    assert_eq!(
-        world.both(&id, "name", "Name").await,
-        [json!("Account 1!"), json!("Account 1!")]
-    );
+    world.assert_both(&id, "Industry", "Media").await;
+    world.assert_both(&id, "Name", "Account 1!").await;
     assert_eq!(world.stage.org.value(&id, "Phone").as_deref(), Some("0"));
     let withheld = world.status().await.withheld;
     assert_eq!(withheld.len(), 1, "{withheld:?}");
@@ -43,25 +32,18 @@ async fn hidden_field_is_withheld_by_the_running_engine() {
         "{stopped:?}"
     );
 
-    world.stage.org.restrict(&json!({}));
+    world.restrict(&json!({}));
     world.live(12).await;
     world.recover().await;
-    assert_eq!(
-        world.both(&id, "phone", "Phone").await,
-        [json!("here"), json!("here")]
-    );
+    world.assert_both(&id, "Phone", "here").await;
 }
 
 #[tokio::test]
 async fn field_made_read_only_stops_its_edits_alone() {
     let mut world = World::open().await;
     let id = world.account("a-1");
+    world.restrict(&json!({"read_only_fields": ["Account.Phone"]}));
     world
-        .stage
-        .org
-        .restrict(&json!({"read_only_fields": ["Account.Phone"]}));
-    world
-        .stage
         .sql("update account set name = name || '!', phone = 'here' where external_id = 'a-1'")
         .await;
     world
@@ -70,15 +52,9 @@ async fn field_made_read_only_stops_its_edits_alone() {
         .update(&world.account("a-2"), json!({"Phone": "there"}));
     let before = world.calls();
     world.live(1).await;
-    assert_eq!(
-        world.both(&id, "name", "Name").await,
-        [json!("Account 1!"), json!("Account 1!")]
-    );
+    world.assert_both(&id, "Name", "Account 1!").await;
     let a_2 = world.account("a-2");
-    assert_eq!(
-        world.both(&a_2, "phone", "Phone").await,
-        [json!("there"), json!("there")]
-    );
+    world.assert_both(&a_2, "Phone", "there").await;
     let stopped = world.stopped().await;
     assert_eq!(stopped.len(), 1, "{stopped:?}");
     assert!(stopped[0].starts_with("a-1 Phone "), "{stopped:?}");
@@ -86,19 +62,13 @@ async fn field_made_read_only_stops_its_edits_alone() {
     let made = world.calls() - before;
     assert!(made <= 150, "{made} calls");
     // The edit is neither lost nor undone.
-    assert_eq!(
-        world.both(&id, "phone", "Phone").await,
-        [json!("here"), json!("0")]
-    );
+    assert_eq!(world.both(&id, "Phone").await, [json!("here"), json!("0")]);
 
-    world.stage.org.restrict(&json!({}));
+    world.restrict(&json!({}));
     world.live(12).await;
     world.replay_all().await;
     world.recover().await;
-    assert_eq!(
-        world.both(&id, "phone", "Phone").await,
-        [json!("here"), json!("here")]
-    );
+    world.assert_both(&id, "Phone", "here").await;
 }
 
 #[tokio::test]
@@ -106,14 +76,13 @@ async fn lost_object_stops_its_own_work_alone() {
     let mut world = World::open().await;
     let id = world.account("a-1");
     let contact = world.stage.org.id_of("Contact", "c-1").unwrap();
-    world.stage.org.restrict(&json!({"no_access": ["Contact"]}));
+    world.restrict(&json!({"no_access": ["Contact"]}));
     world.stage.org.update(&id, json!({"Phone": "there"}));
     world
         .stage
         .org
         .update(&contact, json!({"LastName": "There"}));
     world
-        .stage
         .sql(
             "update account set phone = 'here' where external_id = 'a-2';
             update contact set last_name = 'Here' where external_id = 'c-2';
@@ -124,10 +93,7 @@ async fn lost_object_stops_its_own_work_alone() {
     world.live(60).await;
     let made = world.calls() - before;
     assert!(made <= 600, "{made} calls in an hour");
-    assert_eq!(
-        world.both(&id, "phone", "Phone").await,
-        [json!("there"), json!("there")]
-    );
+    world.assert_both(&id, "Phone", "there").await;
     assert_eq!(
         world
             .stage
@@ -150,7 +116,7 @@ async fn lost_object_stops_its_own_work_alone() {
     let contacts = contacts.unwrap();
     assert!(contacts.in_sync < contacts.records, "{contacts:?}");
 
-    world.stage.org.restrict(&json!({}));
+    world.restrict(&json!({}));
     world.live(16).await;
     world.replay_all().await;
     world.recover().await;
@@ -166,16 +132,12 @@ async fn lost_object_stops_its_own_work_alone() {
 async fn object_made_read_only_parks_edits_with_the_reason() {
     let mut world = World::open().await;
     let id = world.account("a-1");
-    world
-        .stage
-        .org
-        .restrict(&json!({"cannot_edit": ["Account"]}));
+    world.restrict(&json!({"cannot_edit": ["Account"]}));
     world
         .stage
         .org
         .update(&world.account("a-3"), json!({"Phone": "there"}));
     world
-        .stage
         .sql(
             "update account set phone = 'here' where external_id in ('a-1', 'a-2');
             update contact set last_name = 'Here' where external_id = 'c-1'",
@@ -189,25 +151,19 @@ async fn object_made_read_only_parks_edits_with_the_reason() {
     assert_eq!(stopped.len(), 2, "{stopped:?}");
     assert!(stopped[0].contains("INSUFFICIENT_ACCESS"), "{stopped:?}");
     let a_3 = world.account("a-3");
-    assert_eq!(
-        world.both(&a_3, "phone", "Phone").await,
-        [json!("there"), json!("there")]
-    );
+    world.assert_both(&a_3, "Phone", "there").await;
     let contact = world.stage.org.id_of("Contact", "c-1").unwrap();
     assert_eq!(
         world.stage.org.value(&contact, "LastName").as_deref(),
         Some("Here")
     );
 
-    world.stage.org.restrict(&json!({}));
+    world.restrict(&json!({}));
     // What our user may write is described every ten minutes.
     world.live(12).await;
     world.replay_all().await;
     world.recover().await;
-    assert_eq!(
-        world.both(&id, "phone", "Phone").await,
-        [json!("here"), json!("here")]
-    );
+    world.assert_both(&id, "Phone", "here").await;
 }
 
 #[tokio::test]
@@ -226,17 +182,13 @@ async fn records_lost_to_sharing_come_back_with_edits_of_both_sides() {
     }
     world.live(1).await;
     let shared = json!({"object": "Account", "where": "Industry = 'Media'", "edit": true});
-    world
-        .stage
-        .org
-        .restrict(&json!({"cannot_view_all": ["Account"], "sharing": [shared]}));
+    world.restrict(&json!({"cannot_view_all": ["Account"], "sharing": [shared]}));
     // No event reports that records leave.
     world
         .stage
         .org
         .update(&world.account("a-3"), json!({"Phone": "there"}));
     world
-        .stage
         .sql(
             "update account set phone = 'here' where external_id in ('a-1', 'a-4');
             delete from account where external_id = 'a-3'",
@@ -247,10 +199,7 @@ async fn records_lost_to_sharing_come_back_with_edits_of_both_sides() {
     let made = world.calls() - before;
     assert!(made <= 600, "{made} calls in an hour");
     let a_1 = world.account("a-1");
-    assert_eq!(
-        world.both(&a_1, "phone", "Phone").await,
-        [json!("here"), json!("here")]
-    );
+    world.assert_both(&a_1, "Phone", "here").await;
     assert_eq!(world.stage.org.count("Account"), 4);
     let status = world.status().await;
     let accounts = status
@@ -259,7 +208,7 @@ async fn records_lost_to_sharing_come_back_with_edits_of_both_sides() {
         .find(|one| one.object.as_str() == "Account");
     assert!(accounts.unwrap().in_sync <= 2, "{accounts:?}");
 
-    world.stage.org.restrict(&json!({}));
+    world.restrict(&json!({}));
     world.live(16).await;
     let compared = world.compare().await;
     assert!(compared, "every record is compared");
@@ -268,10 +217,7 @@ async fn records_lost_to_sharing_come_back_with_edits_of_both_sides() {
     let conflicts = world.stage.conflicts().await;
     assert_eq!(conflicts.len(), 1, "{conflicts:?}");
     let a_4 = world.account("a-4");
-    assert_eq!(
-        world.both(&a_4, "phone", "Phone").await,
-        [json!("here"), json!("here")]
-    );
+    world.assert_both(&a_4, "Phone", "here").await;
     assert_eq!(world.stage.org.count("Account"), 4);
 }
 
@@ -289,7 +235,6 @@ async fn another_org_is_never_written_and_the_old_one_recovers() {
     }
     let ours = world.stage.org.with(|org| std::mem::replace(org, other));
     world
-        .stage
         .sql(
             "update account set phone = 'here' where external_id = 'a-1';
             delete from account where external_id = 'a-2';
@@ -318,10 +263,7 @@ async fn another_org_is_never_written_and_the_old_one_recovers() {
     world.recover().await;
     assert_eq!(world.stage.org.count("Account"), 4);
     let a_1 = world.account("a-1");
-    assert_eq!(
-        world.both(&a_1, "phone", "Phone").await,
-        [json!("here"), json!("here")]
-    );
+    world.assert_both(&a_1, "Phone", "here").await;
 }
 
 #[tokio::test]
@@ -334,7 +276,6 @@ async fn removed_event_selection_is_named_and_edits_still_arrive() {
         .administer("Account", json!({"change_events": false}));
     world.stage.org.update(&id, json!({"Phone": "there"}));
     world
-        .stage
         .sql("update account set phone = 'here' where external_id = 'a-2'")
         .await;
     let contact = world.stage.org.id_of("Contact", "c-1").unwrap();
@@ -346,10 +287,7 @@ async fn removed_event_selection_is_named_and_edits_still_arrive() {
     world.live(31).await;
     let made = world.calls() - before;
     assert!(made <= 150, "{made} calls");
-    assert_eq!(
-        world.both(&id, "phone", "Phone").await,
-        [json!("there"), json!("there")]
-    );
+    world.assert_both(&id, "Phone", "there").await;
     assert_eq!(
         world
             .stage
@@ -388,10 +326,7 @@ async fn removed_event_selection_is_named_and_edits_still_arrive() {
     );
     world.stage.org.update(&id, json!({"Phone": "again"}));
     world.recover().await;
-    assert_eq!(
-        world.both(&id, "phone", "Phone").await,
-        [json!("again"), json!("again")]
-    );
+    world.assert_both(&id, "Phone", "again").await;
     let lost: Vec<Json> = world.stage.conflicts().await;
     assert!(lost.is_empty());
 }

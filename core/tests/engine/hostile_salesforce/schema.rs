@@ -38,17 +38,13 @@ async fn field_added_later_is_synchronised_by_the_running_engine() {
     let mut world = world_with("Region__c = { column = \"region\" }").await;
     let id = world.account("a-1");
     world
-        .stage
         .sql("update account set region = 'north', phone = 'here' where external_id = 'a-1'")
         .await;
     world.live(2).await;
     let withheld = world.status().await.withheld;
     assert_eq!(withheld.len(), 1, "{withheld:?}");
     assert_eq!(withheld[0].field, "Region__c");
-    assert_eq!(
-        world.both(&id, "phone", "Phone").await,
-        [json!("here"), json!("here")]
-    );
+    world.assert_both(&id, "Phone", "here").await;
 
     let field = json!({"name": "Region__c", "type": "string", "length": 40});
     world
@@ -62,27 +58,20 @@ async fn field_added_later_is_synchronised_by_the_running_engine() {
     world.recover().await;
     let made = world.calls() - before;
     assert!(made <= 120, "{made} calls");
-    assert_eq!(
-        world.both(&id, "region", "Region__c").await,
-        [json!("north"), json!("north")]
-    );
-    assert_eq!(
-        world.both(&a_2, "region", "Region__c").await,
-        [json!("south"), json!("south")]
-    );
+    world.assert_both(&id, "Region__c", "north").await;
+    world.assert_both(&a_2, "Region__c", "south").await;
 }
 
 #[tokio::test]
 async fn changed_type_stops_unfit_values_and_no_others() {
     let mut world = world_with("Score__c = { column = \"score\" }").await;
     let [a_1, a_2, a_3] = ["a-1", "a-2", "a-3"].map(|name| world.account(name));
-    world.stage.sql("update account set score = '1'").await;
+    world.sql("update account set score = '1'").await;
     world.live(1).await;
     // The conversion loses the stored values, and one event covers all records.
     let number = json!({"name": "Score__c", "type": "double", "precision": 10, "scale": 2});
     world.stage.org.convert("Account", number);
     world
-        .stage
         .sql(
             "update account set score = 'many', name = 'Here' where external_id = 'a-1';
             update account set score = '7' where external_id = 'a-2'",
@@ -93,10 +82,7 @@ async fn changed_type_stops_unfit_values_and_no_others() {
     world.live(30).await;
     let made = world.calls() - before;
     assert!(made <= 200, "{made} calls");
-    assert_eq!(
-        world.both(&a_1, "name", "Name").await,
-        [json!("Here"), json!("Here")]
-    );
+    world.assert_both(&a_1, "Name", "Here").await;
     assert_eq!(
         world
             .stage
@@ -110,10 +96,7 @@ async fn changed_type_stops_unfit_values_and_no_others() {
     let conflict = |value: &str| json!({"field": "Score__c", "base_value": "1", "postgres_value": value, "salesforce_value": null});
     assert_eq!(conflicts, [conflict("7"), conflict("many")]);
     assert_eq!(world.stopped().await, [] as [String; 0]);
-    assert_eq!(
-        world.both(&a_3, "score", "Score__c").await,
-        [json!("3.5"), json!("3.5")]
-    );
+    world.assert_both(&a_3, "Score__c", "3.5").await;
 
     for (id, name, score) in [(a_1, "a-1", "9"), (a_2, "a-2", "7")] {
         world
@@ -121,11 +104,11 @@ async fn changed_type_stops_unfit_values_and_no_others() {
             .org
             .update(&id, json!({"Score__c": score.parse::<f64>().unwrap()}));
         let row = format!("update account set score = '{score}' where external_id = '{name}'");
-        world.stage.sql(&row).await;
+        world.sql(&row).await;
         world.rest().await;
         let stored = format!("{score}.0");
         assert_eq!(
-            world.both(&id, "score", "Score__c").await,
+            world.both(&id, "Score__c").await,
             [json!(score), json!(stored)]
         );
     }

@@ -26,9 +26,7 @@ async fn edit_both_sides(world: &World) {
         "Account",
         json!({"Name": "New there", "External_Id__c": "a-8"}),
     );
-    world
-        .stage
-        .sql(
+    world.sql(
             "update account set name = 'Here' where external_id = 'a-1';
             update account set phone = 'here' where external_id = 'a-3';
             insert into account (external_id, name, parent_external_id) values ('a-9', 'New here', 'a-3');
@@ -172,9 +170,7 @@ async fn sign_ins_refused_for_an_hour_are_few_and_lose_nothing() {
 #[tokio::test]
 async fn session_revoked_after_the_first_call_of_a_batch() {
     let mut world = World::open().await;
-    world
-        .stage
-        .sql("insert into account (external_id, name) select 'b-' || n, 'B' from generate_series(1, 450) as n")
+    world.sql("insert into account (external_id, name) select 'b-' || n, 'B' from generate_series(1, 450) as n")
         .await;
     let writes = world.stage.org.writing_calls();
     let after_one = |action: Json| {

@@ -1,5 +1,6 @@
 //! A tenant whose jobs run minute by minute, on clocks that the test moves.
 
+use std::panic::Location;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
@@ -249,12 +250,38 @@ impl World {
         self.stage.org.id_of("Account", external_id).unwrap()
     }
 
-    /// Returns one field of an account on both sides: column, field.
-    pub(super) async fn both(&self, id: &str, column: &str, field: &str) -> [Json; 2] {
+    /// Returns one field of an account on both sides: the row's, the record's. A column is named like its field.
+    pub(super) async fn both(&self, id: &str, field: &str) -> [Json; 2] {
         let external_id = self.stage.org.value(id, "External_Id__c").unwrap();
+        let column = field.trim_end_matches("__c");
         let row = format!("select {column} from account where external_id = '{external_id}'");
         let record = self.stage.org.value(id, field);
         [self.stage.one(&row).await, json!(record)]
+    }
+
+    /// Asserts that both sides of an account have this value.
+    #[track_caller]
+    pub(super) fn assert_both<'a>(
+        &'a self,
+        id: &'a str,
+        field: &'a str,
+        value: &'a str,
+    ) -> impl Future<Output = ()> + 'a {
+        let caller = Location::caller();
+        async move {
+            let both = self.both(id, field).await;
+            assert_eq!(both, [json!(value), json!(value)], "{field} at {caller}");
+        }
+    }
+
+    /// Runs SQL as a user of the database.
+    pub(super) async fn sql(&self, sql: &str) {
+        self.stage.sql(sql).await;
+    }
+
+    /// Sets what our user may not see or do in the org.
+    pub(super) fn restrict(&self, restrictions: &Json) {
+        self.stage.org.restrict(restrictions);
     }
 }
 
