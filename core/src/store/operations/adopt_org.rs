@@ -100,7 +100,8 @@ async fn forget_records(tx: &mut Tx, tenant: &TenantId, epoch: OrgEpoch) -> Resu
             select record_id, tenant, object
             from forgotten
             order by record_id
-            -- One task per record. A lease of work on the old org ends: its token is no longer valid.
+            -- One task per record. A lease of work on the old org ends: its token is no longer valid. Only here, because
+            -- links are locked before tasks.
             on conflict (record_id) do update
             set generation = task.generation + 1,
                 state = 'ready',
