@@ -7,7 +7,7 @@ use syncline_e2e::scripts;
 use syncline_e2e::world::World;
 
 use crate::Engine;
-use crate::stage::Stage;
+use crate::progress::Progress;
 
 /// Interval between two checks of the sources.
 const REFRESH_EVERY: Duration = Duration::from_secs(1);
@@ -30,7 +30,11 @@ const SOURCES: [&str; 9] = [
 /// # Errors
 ///
 /// When there is nothing to deploy to.
-pub(crate) async fn keep(stage: &Stage, world: &World, engine: &mut Engine) -> anyhow::Result<()> {
+pub(crate) async fn keep(
+    progress: &Progress,
+    world: &World,
+    engine: &mut Engine,
+) -> anyhow::Result<()> {
     introduce(world, engine);
     let Engine::Deployed(deployed) = engine else {
         return std::future::pending().await;
@@ -43,10 +47,10 @@ pub(crate) async fn keep(stage: &Stage, world: &World, engine: &mut Engine) -> a
             continue;
         }
         built = now;
-        stage.say("the code changed: building and deploying it");
+        progress.say("the code changed: building and deploying it");
         match deployed.redeploy().await {
-            Ok(()) => stage.say("deployed"),
-            Err(error) => stage.say(&format!("not deployed: {error:#}")),
+            Ok(()) => progress.say("deployed"),
+            Err(error) => progress.say(&format!("not deployed: {error:#}")),
         }
     }
 }

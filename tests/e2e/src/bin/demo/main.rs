@@ -7,9 +7,9 @@
 mod edits;
 mod keep;
 mod probes;
+mod progress;
 mod report;
 mod settle;
-mod stage;
 
 use std::process::ExitCode;
 use std::time::Instant;
@@ -23,9 +23,9 @@ use syncline_e2e::observe::Metered;
 use syncline_e2e::world::World;
 
 use edits::Day;
+use progress::Progress;
 use report::Findings;
 use settle::until_equal;
-use stage::Stage;
 
 /// Moves real records between a local Salesforce org and Postgres, both ways, and proves both equal.
 #[derive(Debug, Parser)]
@@ -93,23 +93,23 @@ async fn main() -> ExitCode {
 }
 
 async fn show(arguments: &Arguments) -> anyhow::Result<()> {
-    let stage = Stage::new();
-    stage.say("starting Postgres and a local Salesforce org");
+    let progress = Progress::new();
+    progress.say("starting Postgres and a local Salesforce org");
     let world = World::start().await?;
     let births = Births::real_records(arguments.records)?;
-    load(&stage, &world, &births).await?;
+    load(&progress, &world, &births).await?;
 
     let before = Metered::read(&world.person).await?;
-    let mut engine = start_engine(&stage, &world, arguments.in_process).await?;
-    let played = play(&stage, &world, &births, &engine, &before).await;
+    let mut engine = start_engine(&progress, &world, arguments.in_process).await?;
+    let played = play(&progress, &world, &births, &engine, &before).await;
     if played.is_err() {
         engine.keep_log();
     }
     let differing = played?;
     if arguments.keep {
-        keep::keep(&stage, &world, &mut engine).await?;
+        keep::keep(&progress, &world, &mut engine).await?;
     }
-    stage.say("ending everything");
+    progress.say("ending everything");
     if let Engine::InProcess(engine) = engine {
         engine.stop().await;
     }
@@ -122,7 +122,7 @@ async fn show(arguments: &Arguments) -> anyhow::Result<()> {
 
 /// Runs the demo. Returns how many values differ without a conflict that explains it.
 async fn play(
-    stage: &Stage,
+    progress: &Progress,
     world: &World,
     births: &Births,
     engine: &Engine,
@@ -134,24 +134,24 @@ async fn play(
         records: births.accounts() + births.contacts(),
         conflicts: 0,
     };
-    stage.say("waiting until both sides hold all of them");
+    progress.say("waiting until both sides hold all of them");
     let started = Instant::now();
-    until_equal(stage, world, goal).await?;
+    until_equal(progress, world, goal).await?;
     let initial = started.elapsed();
 
-    stage.say("editing, clearing and deleting a few hundred on each side");
+    progress.say("editing, clearing and deleting a few hundred on each side");
     day.edit_each_side(world).await?;
     goal.records -= day.deleted();
-    until_equal(stage, world, goal).await?;
-    stage.say("editing the same records on both sides, some in the same field");
+    until_equal(progress, world, goal).await?;
+    progress.say("editing the same records on both sides, some in the same field");
     day.edit_both_sides(world).await?;
     engine.sweep().await?;
     goal.conflicts = day.conflicts();
-    until_equal(stage, world, goal).await?;
+    until_equal(progress, world, goal).await?;
 
-    stage.say("timing single edits in both directions");
+    progress.say("timing single edits in both directions");
     let (there, back) = probes::measure(world, &day).await?;
-    let comparison = until_equal(stage, world, goal).await?;
+    let comparison = until_equal(progress, world, goal).await?;
 
     let findings = Findings {
         goal,
@@ -162,11 +162,11 @@ async fn play(
         there,
         back,
     };
-    report::print(world, stage, &findings).await
+    report::print(world, progress, &findings).await
 }
 
-async fn load(stage: &Stage, world: &World, births: &Births) -> anyhow::Result<()> {
-    stage.say(&format!(
+async fn load(progress: &Progress, world: &World, births: &Births) -> anyhow::Result<()> {
+    progress.say(&format!(
         "{} records are born in Postgres, {} in Salesforce",
         births.accounts_in_postgres.len() + births.contacts_in_postgres.len(),
         births.accounts_in_salesforce.len() + births.contacts_in_salesforce.len()
@@ -177,18 +177,22 @@ async fn load(stage: &Stage, world: &World, births: &Births) -> anyhow::Result<(
     );
     rows?;
     records?;
-    stage.say("installing the control plane and the capture triggers");
+    progress.say("installing the control plane and the capture triggers");
     world.install().await
 }
 
-async fn start_engine(stage: &Stage, world: &World, in_process: bool) -> anyhow::Result<Engine> {
+async fn start_engine(
+    progress: &Progress,
+    world: &World,
+    in_process: bool,
+) -> anyhow::Result<Engine> {
     if in_process {
-        stage.say("starting the engine in this process");
+        progress.say("starting the engine in this process");
         return Ok(Engine::InProcess(InProcess::start(world).await?));
     }
-    stage.say("deploying infra/template.yaml with the functions");
+    progress.say("deploying infra/template.yaml with the functions");
     let deployed = Deployed::start(world).await?;
-    stage.say("waking capture once; from here on schedules, queue and mapping do the work");
+    progress.say("waking capture once; from here on schedules, queue and mapping do the work");
     deployed.wake_capture().await?;
     Ok(Engine::Deployed(Box::new(deployed)))
 }

@@ -10,7 +10,7 @@ use syncline_e2e::observe::{self, Metered};
 use syncline_e2e::world::World;
 
 use crate::probes::Latencies;
-use crate::stage::Stage;
+use crate::progress::Progress;
 
 /// Conflicts that are shown by name.
 const CONFLICTS_SHOWN: usize = 5;
@@ -36,7 +36,7 @@ pub(crate) struct Findings<'a> {
 /// When the control plane cannot be read.
 pub(crate) async fn print(
     world: &World,
-    stage: &Stage,
+    progress: &Progress,
     findings: &Findings<'_>,
 ) -> anyhow::Result<usize> {
     let conflicts = observe::conflicts(&world.pool).await?;
@@ -63,7 +63,10 @@ pub(crate) async fn print(
         0 => "Both sides are equal apart from these conflicts",
         _ => "THE SIDES DIFFER beyond these conflicts",
     };
-    println!("{decision}, after {:.1} s", stage.elapsed().as_secs_f64());
+    println!(
+        "{decision}, after {:.1} s",
+        progress.elapsed().as_secs_f64()
+    );
     Ok(differing)
 }
 

@@ -6,7 +6,7 @@ use syncline_e2e::compare::Comparison;
 use syncline_e2e::converge::{self, Goal};
 use syncline_e2e::world::World;
 
-use crate::stage::Stage;
+use crate::progress::Progress;
 
 /// How long both sides may stay unchanged without being equal: the leases of a crashed worker expire after three
 /// minutes, and the next sweep wakes their records.
@@ -18,11 +18,11 @@ const STANDSTILL_MAX: Duration = Duration::from_secs(270);
 ///
 /// When nothing has moved for too long; the message names what differs.
 pub(crate) async fn until_equal(
-    stage: &Stage,
+    progress: &Progress,
     world: &World,
     goal: Goal,
 ) -> anyhow::Result<Comparison> {
-    let bar = |name| stage.bar(name, u64::try_from(goal.records).unwrap_or(u64::MAX));
+    let bar = |name| progress.bar(name, u64::try_from(goal.records).unwrap_or(u64::MAX));
     let (in_salesforce, in_postgres, in_step) =
         (bar("in Salesforce"), bar("in Postgres"), bar("in sync"));
     converge::converge(world, goal, STANDSTILL_MAX, |standing| {

@@ -10,21 +10,21 @@ use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 const LINE_EVERY: Duration = Duration::from_secs(5);
 
 /// Reports progress on standard error.
-pub(crate) struct Stage {
+pub(crate) struct Progress {
     started: Instant,
     bars: Option<MultiProgress>,
 }
 
 /// One measure of progress.
 pub(crate) struct Bar<'a> {
-    stage: &'a Stage,
+    progress: &'a Progress,
     name: &'static str,
     goal: u64,
     shown: Option<ProgressBar>,
     said: Mutex<(Instant, u64)>,
 }
 
-impl Stage {
+impl Progress {
     pub(crate) fn new() -> Self {
         Self {
             started: Instant::now(),
@@ -59,7 +59,7 @@ impl Stage {
             bars.add(ProgressBar::new(goal).with_style(style).with_prefix(name))
         });
         Bar {
-            stage: self,
+            progress: self,
             name,
             goal,
             shown,
@@ -86,7 +86,7 @@ impl Bar<'_> {
             return;
         }
         *said = (Instant::now(), position);
-        self.stage
+        self.progress
             .say(&format!("{}: {position} of {}", self.name, self.goal));
     }
 }
