@@ -4,6 +4,7 @@
 //! applied in one place. Observations are ordered by their version, not by their arrival. Our own writes are
 //! recognised by value, not by origin alone. A record with observations that cannot be ordered is read again.
 
+mod after_delete;
 mod changed;
 mod created;
 mod deleted;

@@ -3,7 +3,9 @@
 
 use serde_json::{Value as Json, json};
 
+use crate::crashes::pausing_worker;
 use crate::mapping::with_line;
+use crate::pausing::PauseAt;
 use crate::stage::Stage;
 
 /// Opens a stage with one account in sync; returns its Salesforce id.
@@ -129,4 +131,94 @@ async fn row_created_again_takes_nothing_of_the_deleted_record() {
         assert_eq!(row, [json!({"name": "Bob", "phone": null})]);
         assert_eq!(discarded(&stage).await, [] as [Json; 0]);
     }
+}
+
+/// How an edit between our read and our delete becomes known.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Known {
+    /// By its event, after the answer to the delete.
+    AfterTheAnswer,
+    /// By its event, before that answer.
+    BeforeTheAnswer,
+    /// By its event, after the row was inserted again and created in Salesforce.
+    AfterASuccessor,
+}
+
+/// A person edits the phone, `later_ms` after the last change that was seen, between our read and our delete.
+async fn deletes_over_an_edit(policy: &str, known: Known, later_ms: i64) -> Stage {
+    let (stage, id) = agreed(policy).await;
+    stage.sql("delete from account").await;
+    stage.capture_postgres().await;
+    let pause = match known {
+        Known::BeforeTheAnswer => PauseAt::AfterWriting,
+        Known::AfterTheAnswer | Known::AfterASuccessor => PauseAt::Never,
+    };
+    let (worker, port) = pausing_worker(&stage, pause);
+    let org = stage.org.clone();
+    port.before_next_write(move || {
+        org.advance_ms(later_ms);
+        org.update(&id, json!({"Phone": "2"}));
+        org.advance_ms(later_ms);
+    });
+    tokio::join!(stage.apply_by(&worker, "Account"), async {
+        if known == Known::BeforeTheAnswer {
+            port.paused.notified().await;
+            stage.capture_salesforce().await;
+            port.resume.notify_one();
+        }
+    });
+    assert_eq!(stage.org.count("Account"), 0);
+    if known == Known::AfterASuccessor {
+        stage
+            .sql("insert into account (external_id, name, phone) values ('a-1', 'Eve', '9')")
+            .await;
+        stage.capture_postgres().await;
+        stage.apply("Account").await;
+        assert_eq!(stage.org.count("Account"), 1);
+    }
+    stage.drain().await;
+    stage
+}
+
+#[tokio::test]
+async fn edit_between_read_and_delete_is_logged() {
+    let logged = json!({"field": "Phone", "side": "salesforce", "value": "2"});
+    for known in [
+        Known::AfterTheAnswer,
+        Known::BeforeTheAnswer,
+        Known::AfterASuccessor,
+    ] {
+        for (on_edit, later_ms) in [("delete_wins", 2_000), ("manual", 0)] {
+            let policy = format!("deletes = {{ on_edit = \"{on_edit}\" }}");
+            let stage = deletes_over_an_edit(&policy, known, later_ms).await;
+            let case = format!("{known:?}, {later_ms} ms later");
+            stage.assert_equal().await;
+            assert_eq!(
+                discarded(&stage).await,
+                std::slice::from_ref(&logged),
+                "{case}"
+            );
+            // A comparison reads the recycle bin, too.
+            let compared = stage.engine.reconcile_full(&stage.tenant, stage.deadline());
+            compared.await.unwrap();
+            stage.drain().await;
+            stage.assert_equal().await;
+            assert_eq!(discarded(&stage).await.len(), 1, "{case}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn row_edit_captured_after_its_delete_is_logged() {
+    let (stage, id) = agreed("deletes = { on_edit = \"delete_wins\" }").await;
+    stage.org.delete(&id);
+    stage.capture_salesforce().await;
+    stage.sql("update account set phone = '2'").await;
+    // The row is deleted before its outbox rows are captured.
+    stage.apply("Account").await;
+    assert_eq!(stage.one("select count(*) from account").await, json!(0));
+    stage.drain().await;
+    stage.assert_equal().await;
+    let logged = json!({"field": "Phone", "side": "postgres", "value": "2"});
+    assert_eq!(discarded(&stage).await, [logged]);
 }

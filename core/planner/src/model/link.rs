@@ -102,6 +102,14 @@ pub struct Replaced {
         skip_serializing_if = "Option::is_none"
     )]
     pub base: Option<Value>,
+    /// The value that was seen last before the write: the write was decided with it, so its event shows no edit that
+    /// was overwritten unseen.
+    #[serde(
+        default,
+        deserialize_with = "present",
+        skip_serializing_if = "Option::is_none"
+    )]
+    pub seen: Option<Value>,
 }
 
 /// An edit that came before or after a write of ours: its echo or a read will show it.
@@ -156,6 +164,19 @@ pub struct RemoteState {
     /// known of them from before may be out of date.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub unreadable: BTreeMap<FieldName, String>,
+    /// The record as it was last seen before a delete of ours.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub before_delete: Option<BeforeDelete>,
+}
+
+/// A record as it was last seen before a delete of ours, until it is seen alive. An edit that becomes known later
+/// was overwritten by the delete.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BeforeDelete {
+    /// The id that was deleted; the record may have a new one since.
+    pub salesforce_id: SalesforceId,
+    /// Its fields. A contender is an edit that came before the delete, or after an undelete that was not seen.
+    pub fields: BTreeMap<FieldName, RemoteField>,
 }
 
 /// Salesforce automation stored another value than the one we sent.

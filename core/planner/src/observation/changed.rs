@@ -2,9 +2,12 @@
 
 use super::effect::{Absorbing, Effect};
 use super::presence::{Evidence, appears};
-use super::{fields, writes};
+use super::{after_delete, fields, writes};
 
 pub(super) fn absorb(record: &mut Absorbing<'_>) {
+    if after_delete::is_known(record) {
+        return after_delete::absorb(record);
+    }
     let Some(appeared) = appears(record, Evidence::Content) else {
         return;
     };

@@ -4,9 +4,10 @@ use crate::model::intent::{IntentState, WriteAction};
 use crate::model::link::Presence;
 use crate::model::observation::VersionOrder;
 
+use super::after_delete;
 use super::effect::{Absorbing, Effect};
 use super::presence::take_version;
-use super::writes::abandon_unknown;
+use super::writes::{self, abandon_unknown};
 
 pub(super) fn absorb(record: &mut Absorbing<'_>) {
     let known = &record.link.remote_state;
@@ -36,13 +37,15 @@ pub(super) fn absorb(record: &mut Absorbing<'_>) {
 
 /// Marks the record as deleted, and abandons every write of ours that is not settled.
 pub(super) fn set_deleted(record: &mut Absorbing<'_>) {
-    let ours = record
-        .intents
-        .iter()
-        .any(|intent| intent.action == WriteAction::Delete && intent.is_pending());
-    if record.link.remote_state.presence != Presence::Deleted && !ours {
-        record.apply(Effect::Took);
+    let ours = writes::pending_delete(record);
+    let was_deleted = record.link.remote_state.presence == Presence::Deleted;
+    match ours {
+        Some(delete) if !was_deleted => after_delete::begin(record, delete),
+        Some(_) => {}
+        None if !was_deleted => record.apply(Effect::Took),
+        None => {}
     }
+    after_delete::contend(record);
     record.apply(Effect::LogOverwritten);
     record.apply(Effect::Presence(Presence::Deleted));
     take_version(record);

@@ -8,6 +8,7 @@ use crate::model::link::{AutomationOverride, Presence, RemoteField, RemoteState,
 use crate::model::observation::{SalesforceObservation, Version};
 use crate::model::value::{Payload, Value};
 
+use super::after_delete::before_delete;
 use super::{AbsorbStatus, Absorbed};
 
 /// One change that an observation makes.
@@ -27,6 +28,12 @@ pub(super) enum Effect {
     ForgetRemoteState,
     /// Nothing is left to decide about the edits that our writes overwrote: they are logged.
     LogOverwritten,
+    /// A delete of ours is confirmed or was seen: the record is kept as it was last seen.
+    KeepBeforeDelete,
+    /// A field of the record that we deleted.
+    DeletedField(FieldName, Box<RemoteField>),
+    /// The record is alive: whatever was edited in it is replaced by what it shows.
+    Revived,
     /// Whether the record exists.
     Presence(Presence),
     /// The version of the observation that showed the presence.
@@ -103,9 +110,25 @@ impl<'a> Absorbing<'a> {
             Effect::TakeId => absorbed.salesforce_id = Some(self.seen.salesforce_id.clone()),
             Effect::ForgetRemoteState => {
                 absorbed.log_overwritten();
-                absorbed.remote_state = RemoteState::default();
+                absorbed.remote_state = RemoteState {
+                    before_delete: absorbed.remote_state.before_delete.take(),
+                    ..RemoteState::default()
+                };
             }
             Effect::LogOverwritten => absorbed.log_overwritten(),
+            Effect::KeepBeforeDelete => {
+                let known = &mut absorbed.remote_state;
+                known.before_delete = Some(before_delete(known, &self.seen.salesforce_id));
+            }
+            Effect::DeletedField(field, known) => {
+                if let Some(deleted) = &mut absorbed.remote_state.before_delete {
+                    deleted.fields.insert(field, *known);
+                }
+            }
+            Effect::Revived => {
+                let deleted = &mut absorbed.remote_state.before_delete;
+                deleted.take_if(|deleted| deleted.salesforce_id == self.seen.salesforce_id);
+            }
             Effect::Presence(presence) => absorbed.remote_state.presence = presence,
             Effect::PresenceVersion(version) => absorbed.remote_state.presence_version = version,
             Effect::Field(field, remote) => {
@@ -166,7 +189,10 @@ impl Absorbed {
     }
 
     fn log_overwritten(&mut self) {
-        for (field, remote) in &mut self.remote_state.fields {
+        let known = &mut self.remote_state;
+        let deleted = known.before_delete.iter_mut();
+        let deleted = deleted.flat_map(|deleted| &mut deleted.fields);
+        for (field, remote) in known.fields.iter_mut().chain(deleted) {
             let overwritten = remote.overwritten.take().map(|edit| edit.value);
             let contender = remote.contender.take().map(|edit| edit.value);
             let lost = overwritten.into_iter().chain(contender);

@@ -149,6 +149,9 @@ fn foreign(record: &mut Absorbing<'_>, shown: &Shown<'_>, concurrent: Option<Int
         None => edit_time::kept(record, shown),
     };
     overwritten::succeed(record, shown, concurrent, &mut remote);
+    if differs && concurrent.is_none() {
+        remote.concurrent_write = writes::pending_delete(record);
+    }
     record.apply(Effect::Field(field.clone(), Box::new(remote)));
     // A field that is seen for the first time is a change unless it is null or equals the base.
     let is_new = match prior {

@@ -39,7 +39,7 @@ pub(super) fn older(
     if remote.concurrent_write.is_some() {
         return precede(record, field, value, remote);
     }
-    if record.seen.ours || remote.value == *value {
+    if record.seen.ours || remote.value == *value || was_seen(&replaced, value, version) {
         return;
     }
     let is_last_change = replaced.before.is_none() && order == VersionOrder::Newer;
@@ -201,6 +201,7 @@ fn standing(
             after: version,
             before: None,
             base: record.link.base.get(shown.field).cloned(),
+            seen: None,
         }),
         None => remote.replaced.clone().map(|replaced| Replaced {
             before: Some(version),
@@ -226,7 +227,11 @@ fn overwrite(record: &mut Absorbing<'_>, remote: &mut RemoteField, edit: Contend
         base.as_ref()
             .is_some_and(|base| shows(value, base, record.parents))
     };
-    let is_edit = edit.value != remote.value && !is_base(&edit.value);
+    let was_seen = remote
+        .replaced
+        .as_ref()
+        .is_some_and(|replaced| was_seen(replaced, &edit.value, edit.version));
+    let is_edit = edit.value != remote.value && !is_base(&edit.value) && !was_seen;
     if let Some(replaced) = &mut remote.replaced {
         // The same event again is not newer any more.
         replaced.after = edit.version;
@@ -264,7 +269,7 @@ pub(super) fn succeed(
     remote.concurrent_write = concurrent;
     remote.replaced = match concurrent {
         Some(_) if prior.concurrent_write == concurrent => prior.replaced.clone(),
-        Some(_) => Some(replaces(record, shown.field, prior.version)),
+        Some(_) => Some(replaces(record, shown.field, prior, prior.version)),
         None => prior.replaced.clone().map(|replaced| Replaced {
             before: replaced.before.or(Some(prior.version)),
             ..replaced
@@ -335,7 +340,7 @@ fn replaced_by(record: &Absorbing<'_>, shown: &Shown<'_>, prior: &RemoteField) -
     if is_settled || prior.concurrent_write.is_some() {
         return prior.replaced.clone();
     }
-    Some(replaces(record, shown.field, last_seen(prior)))
+    Some(replaces(record, shown.field, prior, last_seen(prior)))
 }
 
 /// Returns the version up to which every edit of the field was seen. What our earlier writes replaced was not.
@@ -345,12 +350,31 @@ pub(super) fn last_seen(prior: &RemoteField) -> Version {
         .map_or(prior.version, |replaced| replaced.after)
 }
 
-fn replaces(record: &Absorbing<'_>, field: &FieldName, after: Version) -> Replaced {
+/// Returns the value that was seen last, unless a write of ours has replaced it since.
+pub(super) fn last_seen_value(prior: &RemoteField) -> Option<Value> {
+    let ours = prior.replaced.as_ref();
+    let is_ours = ours.is_some_and(|replaced| replaced.before.is_none());
+    (!is_ours).then(|| prior.value.clone())
+}
+
+fn replaces(
+    record: &Absorbing<'_>,
+    field: &FieldName,
+    prior: &RemoteField,
+    after: Version,
+) -> Replaced {
     Replaced {
         after,
         before: None,
         base: record.link.base.get(field).cloned(),
+        seen: last_seen_value(prior),
     }
+}
+
+/// Returns whether the write was decided with this edit: a read of its second has shown the value.
+fn was_seen(replaced: &Replaced, value: &Value, version: Version) -> bool {
+    replaced.seen.as_ref() == Some(value)
+        && version.order(replaced.after) == VersionOrder::Incomparable
 }
 
 /// Compares a version with the last one before a write. If that is not known, nothing is older.

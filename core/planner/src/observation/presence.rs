@@ -66,6 +66,7 @@ pub(super) fn appears(record: &mut Absorbing<'_>, evidence: Evidence) -> Option<
             record.apply(Effect::Took);
         }
     }
+    record.apply(Effect::Revived);
     record.apply(Effect::Presence(Presence::Present));
     take_version(record);
     Some(Appeared { newly })

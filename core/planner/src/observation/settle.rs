@@ -9,7 +9,8 @@ use crate::model::link::{Contender, Presence, RemoteField, RemoteState, Replaced
 use crate::model::observation::Version;
 use crate::model::value::{Payload, Value};
 
-use super::overwritten::last_seen;
+use super::after_delete::{before_delete, seen_during_delete};
+use super::overwritten::{last_seen, last_seen_value};
 
 /// The result of settling a confirmed write.
 #[derive(Debug, Clone, PartialEq)]
@@ -22,6 +23,8 @@ pub struct Settled {
     pub remote_state: RemoteState,
     /// The intent's state afterwards: applied, or confirmed if no echo is awaited.
     pub state: IntentState,
+    /// Edits that were seen while a delete was open: logged.
+    pub overwritten: Vec<(FieldName, Value)>,
 }
 
 /// Settles a write that Salesforce has confirmed: base and remote state take the values that it sent.
@@ -44,6 +47,7 @@ pub fn settle_applied(
             agreed: false,
             remote_state: link.remote_state.clone(),
             state: IntentState::Confirmed,
+            overwritten: Vec::new(),
         },
         WriteAction::Delete => Settled {
             base: base_after_delete(link, sync),
@@ -51,9 +55,11 @@ pub fn settle_applied(
             remote_state: RemoteState {
                 presence: Presence::Deleted,
                 presence_version: link.remote_state.presence_version,
+                before_delete: Some(before_delete(&link.remote_state, answered)),
                 ..RemoteState::default()
             },
             state: IntentState::Confirmed,
+            overwritten: seen_during_delete(&link.remote_state, intent.intent_id),
         },
         WriteAction::Create | WriteAction::Update => {
             let mut settled = settle_write(link, sync, intent, answered, parents);
@@ -94,7 +100,10 @@ fn settle_write(
     if intent.action == WriteAction::Create && !left {
         if remote_state.presence == Presence::Deleted {
             // Nothing of the deleted record is in the new one.
-            remote_state = RemoteState::default();
+            remote_state = RemoteState {
+                before_delete: remote_state.before_delete.take(),
+                ..RemoteState::default()
+            };
         }
         remote_state.presence = Presence::Present;
     }
@@ -124,6 +133,7 @@ fn settle_write(
         } else {
             IntentState::Confirmed
         },
+        overwritten: Vec::new(),
     }
 }
 
@@ -147,6 +157,7 @@ fn written(
         after: last_seen(&prior),
         before: None,
         base: base.cloned(),
+        seen: last_seen_value(&prior),
     });
     let concurrent = is_concurrent.then_some(Contender {
         value: prior.value,

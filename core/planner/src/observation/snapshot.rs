@@ -4,9 +4,12 @@
 use super::effect::{Absorbing, Effect};
 use super::fields::Shown;
 use super::presence::{Evidence, appears};
-use super::{fields, writes};
+use super::{after_delete, fields, writes};
 
 pub(super) fn absorb(record: &mut Absorbing<'_>) {
+    if after_delete::is_known(record) {
+        return after_delete::absorb(record);
+    }
     if appears(record, Evidence::Content).is_some() {
         fields::take(record, field);
         writes::confirm_echoed(record);

@@ -17,7 +17,8 @@ pub(super) fn absorb(record: &mut Absorbing<'_>) {
         return;
     }
     if presence == Presence::Deleted {
-        return;
+        // It was not undeleted as far as we can see.
+        return record.apply(Effect::LogOverwritten);
     }
     let deletes = |intent: &Intent| intent.action == WriteAction::Delete && intent.is_pending();
     if record.intents.iter().any(deletes) {

@@ -41,6 +41,14 @@ pub(super) fn pending<'a>(record: &Absorbing<'a>, field: &FieldName) -> Vec<&'a 
         .collect()
 }
 
+/// Returns the delete of ours whose outcome is not known yet.
+pub(super) fn pending_delete(record: &Absorbing<'_>) -> Option<IntentId> {
+    let mut intents = record.intents.iter();
+    let delete =
+        intents.find(|intent| intent.action == WriteAction::Delete && intent.is_pending())?;
+    Some(delete.intent_id)
+}
+
 /// Returns whether Salesforce has confirmed a write to the field whose echo has not been seen.
 pub(super) fn awaits_echo(record: &Absorbing<'_>, field: &FieldName) -> bool {
     pending(record, field)

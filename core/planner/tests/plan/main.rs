@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
+mod after_delete;
 mod edit_times;
 mod exchanged;
 mod facades;
@@ -12,6 +13,7 @@ mod identity_observations;
 mod lanes;
 mod observation;
 mod observation_orders;
+mod overwritten_world;
 mod records;
 mod small_world;
 mod story;

@@ -193,6 +193,33 @@ fn an_edit_under_our_write_is_lost_once_when_its_event_comes_last() {
 }
 
 #[test]
+fn late_event_of_an_edit_that_a_read_showed_is_no_loss() {
+    for orders in [
+        ["changed Phone=2 @5.4", "changed ours Phone=3 @8"],
+        ["changed ours Phone=3 @8", "changed Phone=2 @5.4"],
+    ] {
+        let mut story = Story::agreed("Phone=1");
+        story.sees("refresh Phone=2 @5s");
+        // The plan decides against 2 and logs it.
+        let write = story.writes(IntentState::Open, "update Phone=3");
+        story.settles(write);
+        for event in orders {
+            story.sees(event);
+        }
+        assert_eq!(story.lost(), [], "{orders:?}");
+        assert_eq!(story.remote_state(), "Phone=3");
+    }
+    // A value that returns after the read is an edit.
+    let mut story = Story::agreed("Phone=1");
+    story.sees("refresh Phone=2 @5s");
+    let write = story.writes(IntentState::Open, "update Phone=3");
+    story.settles(write);
+    story.sees("changed Phone=2 @6");
+    story.sees("changed ours Phone=3 @8");
+    assert_eq!(story.lost(), [value("2")]);
+}
+
+#[test]
 fn an_edit_that_ends_at_the_base_is_no_loss() {
     let mut story = Story::agreed("Phone=1");
     story.writes(IntentState::Unknown, "update Phone=3");

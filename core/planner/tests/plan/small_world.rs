@@ -228,7 +228,7 @@ const SCOPES: [&str; 5] = [
 
 /// Every rule set that matters while both sides hold the record. Policies decide fields with a
 /// base, seeds those without: each of one is met with one of the other.
-fn field_rules() -> Vec<ObjectSync> {
+pub(crate) fn field_rules() -> Vec<ObjectSync> {
     let decided = [
         "policy=manual_review seed=refuse",
         "policy=field_ownership seed=salesforce",
@@ -241,7 +241,7 @@ fn field_rules() -> Vec<ObjectSync> {
 }
 
 /// Every rule set that matters while one side lacks the record.
-fn presence_rules() -> Vec<ObjectSync> {
+pub(crate) fn presence_rules() -> Vec<ObjectSync> {
     let mut all = Vec::new();
     for mode in ["propagate", "soft", "ignore"] {
         for on_edit in ["manual", "delete_wins", "edit_wins"] {

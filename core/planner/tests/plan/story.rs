@@ -96,6 +96,8 @@ impl Story {
         self.link.base = settled.base;
         self.link.agreed = settled.agreed;
         self.link.remote_state = settled.remote_state;
+        let lost = settled.overwritten.into_iter();
+        self.overwritten.extend(lost.map(|(_, value)| value));
         self.intents[place].state = settled.state;
     }
 

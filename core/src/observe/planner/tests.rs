@@ -135,6 +135,7 @@ fn observed(base: Json, rows: &[Json], remote_state: Json) -> ObservedRecord {
                         .map(|(field, value)| (field, remote_field(value)))
                         .collect(),
                     unreadable: BTreeMap::new(),
+                    before_delete: None,
                 },
                 automation_overrides: BTreeMap::new(),
                 version: 1,

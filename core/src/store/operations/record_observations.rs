@@ -2,7 +2,6 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::model::Side;
 use crate::model::cursor::SourceCursor;
 use crate::model::hash::{canonical_hash, payload_hash};
 use crate::model::ids::{ObjectName, RecordId, SalesforceId};
@@ -24,7 +23,9 @@ use crate::store::operations::parents::references;
 use crate::store::tables::alias::{Wanted, former_ids};
 use crate::store::tables::checkpoint::{lock_checkpoint, move_checkpoint};
 use crate::store::tables::dead_letter::{NewDeadLetter, insert_dead_letters};
-use crate::store::tables::discarded_value::{NewDiscardedValue, insert_discarded_values};
+use crate::store::tables::discarded_value::{
+    NewDiscardedValue, insert_discarded_values, overwritten_value,
+};
 use crate::store::tables::intent::{live_intents, save_intents};
 use crate::store::tables::journal::{JournalLine, write_journal};
 use crate::store::tables::link::{
@@ -97,14 +98,7 @@ fn lost_values(record: &SeenRecord) -> impl Iterator<Item = NewDiscardedValue> {
     record
         .overwritten()
         .iter()
-        .map(|(field, value)| NewDiscardedValue {
-            record_id: record.known.link.record_id,
-            field: field.clone(),
-            side: enum_text(Side::Salesforce),
-            value: [value.to_json()],
-            rule: "overwritten".to_owned(),
-            edited: None,
-        })
+        .map(|(field, value)| overwritten_value(record.known.link.record_id, field.clone(), value))
 }
 
 /// An observation of a mapped object.

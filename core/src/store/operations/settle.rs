@@ -18,6 +18,9 @@ use crate::ports::{MappedObject, StoreError};
 use crate::store::error::corrupt;
 use crate::store::operations::parents::remote_parents;
 use crate::store::operations::record_outcomes::{end_agreement, withheld_end};
+use crate::store::tables::discarded_value::{
+    NewDiscardedValue, insert_discarded_values, overwritten_value,
+};
 use crate::store::tables::intent::{
     RefusalLine, SavedRefusal, live_intents, save_intents, save_refusals,
 };
@@ -178,6 +181,7 @@ struct SettledWrites {
     intents: Vec<Intent>,
     refusals: Vec<RefusalLine>,
     journal: Vec<JournalLine>,
+    discarded: Vec<NewDiscardedValue>,
     ends: Vec<(LeasedTask, LeaseEnd)>,
     /// External ids and Salesforce ids that exist in Salesforce from now on, and external ids that are free there.
     arrived: Vec<String>,
@@ -285,6 +289,9 @@ impl Settling<'_> {
             (salesforce_id, found),
             &self.parents,
         );
+        let lost = settled.overwritten.into_iter();
+        let lost = lost.map(|(field, value)| overwritten_value(record_id, field, &value));
+        self.writes.discarded.extend(lost);
         let field = &self.mapped.sync.external_id.field;
         // Another record may take it now.
         let given_up = given_up(&known, &intent, field);
@@ -362,6 +369,8 @@ impl Settling<'_> {
         save_intents(tx, &writes.intents).await?;
         save_refusals(tx, &writes.refusals).await?;
         write_journal(tx, &writes.journal).await?;
+        let config_hash = &self.mapped.config_hash;
+        insert_discarded_values(tx, &writes.discarded, config_hash).await?;
         end_leases(tx, self.mapped, &writes.ends).await?;
         wake_waiting(tx, &writes.arrived).await
     }

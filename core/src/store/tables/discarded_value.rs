@@ -5,10 +5,13 @@ use serde::Serialize;
 use sqlx::types::Json;
 use uuid::Uuid;
 
+use crate::model::Side;
 use crate::model::edit_time::EditTime;
 use crate::model::ids::{FieldName, RecordId};
+use crate::model::value::Value;
 use crate::planner::facts::BySide;
 use crate::ports::StoreError;
+use crate::store::enum_text::enum_text;
 use crate::store::transaction::{Tx, recordset};
 
 /// A discarded value to log.
@@ -26,6 +29,22 @@ pub(crate) struct NewDiscardedValue {
     pub(crate) rule: String,
     /// When each side edited the field, if that decided.
     pub(crate) edited: Option<BySide<EditTime>>,
+}
+
+/// Returns the log entry of an edit in Salesforce that a write of ours replaced unseen.
+pub(crate) fn overwritten_value(
+    record_id: RecordId,
+    field: FieldName,
+    value: &Value,
+) -> NewDiscardedValue {
+    NewDiscardedValue {
+        record_id,
+        field,
+        side: enum_text(Side::Salesforce),
+        value: [value.to_json()],
+        rule: "overwritten".to_owned(),
+        edited: None,
+    }
 }
 
 /// Logs discarded values, so that each can be restored. A value is logged once for one piece of work, however
