@@ -52,6 +52,10 @@ pub(crate) struct Tenant {
     active_until_ms: AtomicI64,
     /// An error has contradicted what is loaded.
     is_contradicted: AtomicBool,
+    /// When a person last replayed work, as far as this process knows.
+    replayed_at_ms: AtomicI64,
+    /// The last replay that was known when the mapped objects were loaded.
+    loaded_after_replay_ms: AtomicI64,
     /// When the org was last asked of which objects change events arrive.
     events_asked_at_ms: AtomicI64,
     /// The org that the login led to instead of that of the records, when that was found.
@@ -90,6 +94,8 @@ impl Tenant {
             loaded: Mutex::new(None),
             active_until_ms: AtomicI64::new(i64::MIN),
             is_contradicted: AtomicBool::new(false),
+            replayed_at_ms: AtomicI64::new(i64::MIN),
+            loaded_after_replay_ms: AtomicI64::new(i64::MIN),
             events_asked_at_ms: AtomicI64::new(i64::MIN),
             other_org: Mutex::new(None),
         }
@@ -106,6 +112,10 @@ impl Tenant {
             control = self.store.control(tenant).await?;
         }
         self.require_database(&control)?;
+        if let Some(replayed_at_ms) = control.replayed_at_ms {
+            self.replayed_at_ms
+                .fetch_max(replayed_at_ms, Ordering::Relaxed);
+        }
         self.pass_fence(control, ids).await
     }
 
@@ -120,16 +130,19 @@ impl Tenant {
         }
     }
 
-    /// Returns the mapped objects; loads them if they are missing or too old.
+    /// Returns the mapped objects; loads them if they are missing or too old. What a person replays after a permission
+    /// was given back is planned with that permission.
     pub(crate) async fn mapped_objects(&self, now_ms: i64) -> Result<Arc<MappedObjects>, Error> {
         let mut loaded = self.loaded.lock().await;
+        let replayed_at_ms = self.replayed_at_ms.load(Ordering::Relaxed);
         if let Some(mapped_objects) = loaded.as_ref() {
             let age_ms = now_ms - mapped_objects.loaded_at_ms;
             let age_ms_max = match self.is_contradicted.load(Ordering::Relaxed) {
                 true => CONTRADICTED_CACHE_MS,
                 false => DESCRIBE_CACHE_MS,
             };
-            if age_ms < age_ms_max {
+            let known_ms = self.loaded_after_replay_ms.load(Ordering::Relaxed);
+            if age_ms < age_ms_max && known_ms >= replayed_at_ms {
                 return Ok(Arc::clone(mapped_objects));
             }
             for mapped in &mapped_objects.list {
@@ -138,6 +151,8 @@ impl Tenant {
         }
         let mapped_objects = Arc::new(self.load(now_ms).await?);
         self.is_contradicted.store(false, Ordering::Relaxed);
+        self.loaded_after_replay_ms
+            .store(replayed_at_ms, Ordering::Relaxed);
         *loaded = Some(Arc::clone(&mapped_objects));
         Ok(mapped_objects)
     }

@@ -219,6 +219,8 @@ pub struct Control {
     pub database_ms: Option<i64>,
     /// How far the clocks of both sides were apart, and how long ago that was measured.
     pub clock_skew: Option<(ClockSkew, i64)>,
+    /// When a person last replayed work, if that is not long ago: what the sides allow was probably changed before.
+    pub replayed_at_ms: Option<i64>,
 }
 
 /// How far the clocks of both sides are apart.

@@ -18,6 +18,7 @@ struct ControlRow {
     clock_skew_ms: Option<i64>,
     clock_uncertainty_ms: Option<i64>,
     clock_skew_age_ms: Option<i64>,
+    replayed_at_ms: Option<i64>,
     #[sqlx(flatten)]
     database: DatabaseColumns,
 }
@@ -57,6 +58,14 @@ pub(crate) async fn read_control(
             min(control.clock_skew_ms) as clock_skew_ms,
             min(control.clock_uncertainty_ms) as clock_uncertainty_ms,
             (extract(epoch from syncline.clock() - min(control.clock_measured_at)) * 1000)::bigint as clock_skew_age_ms,
+            (
+                select (extract(epoch from max(letter.closed_at)) * 1000)::bigint
+                from syncline.sync_dead_letter as letter
+                where letter.tenant = $1
+                and letter.outcome = 'replayed'
+                -- Longer than schemas are used before they are read again.
+                and letter.closed_at > syncline.clock() - interval '15 minutes'
+            ) as replayed_at_ms,
             {KNOWN_AND_FOUND}
         from syncline.sync_control as control
         where control.tenant = $1"
@@ -93,6 +102,7 @@ pub(crate) async fn read_control(
         stream_ages_ms,
         outage: None,
         database_ms: Some(row.database_ms),
+        replayed_at_ms: row.replayed_at_ms,
     })
 }
 

@@ -72,6 +72,31 @@ async fn field_made_read_only_stops_its_edits_alone() {
 }
 
 #[tokio::test]
+async fn replay_uses_a_permission_that_was_just_given_back() {
+    let mut world = World::open().await;
+    let id = world.account("a-1");
+    world
+        .stage
+        .org
+        .restrict(&json!({"read_only_fields": ["Account.Phone"]}));
+    world
+        .stage
+        .sql("update account set phone = 'here' where external_id = 'a-1'")
+        .await;
+    // The field is known as read-only afterwards.
+    world.live(12).await;
+    assert_eq!(world.stopped().await.len(), 1);
+    world.stage.org.restrict(&json!({}));
+    world.replay_all().await;
+    world.recover().await;
+    assert_eq!(
+        world.both(&id, "Phone").await,
+        [json!("here"), json!("here")]
+    );
+    assert_eq!(world.discarded().await, [] as [String; 0]);
+}
+
+#[tokio::test]
 async fn lost_object_stops_its_own_work_alone() {
     let mut world = World::open().await;
     let id = world.account("a-1");
