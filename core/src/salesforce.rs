@@ -44,8 +44,9 @@ use crate::model::ids::{FieldName, ObjectName, SalesforceId};
 use crate::model::schema::ObjectSchema;
 use crate::ports::SecretSource;
 use crate::ports::salesforce::{
-    ChangeEvents, EventStream, FilterTrial, Interest, Lane, OrgClock, OrgIdentity, ReadBy,
-    ReplayFrom, SalesforceError, SalesforcePort, SalesforceRecord, ScanPage, Write, WriteOutcome,
+    ChangeEvents, EventStream, FilterTrial, Interest, Lane, ObjectAccess, OrgClock, OrgIdentity,
+    ReadBy, ReplayFrom, SalesforceError, SalesforcePort, SalesforceRecord, ScanPage, Write,
+    WriteOutcome,
 };
 
 pub use self::advice::advice;
@@ -236,6 +237,14 @@ impl SalesforcePort for HttpSalesforce {
     async fn describe(&self, object: &ObjectName) -> Result<ObjectSchema, SalesforceError> {
         let schema = self.schemas.get(&self.rest, object).await?;
         Ok(ObjectSchema::clone(&schema))
+    }
+
+    async fn object_access(&self, object: &ObjectName) -> Result<ObjectAccess, SalesforceError> {
+        describe::access(&self.rest, object).await
+    }
+
+    async fn object_names(&self) -> Result<Vec<String>, SalesforceError> {
+        describe::object_names(&self.rest).await
     }
 
     fn forget_schema(&self, object: &ObjectName) {

@@ -213,6 +213,11 @@ impl PgStore {
                 .get_database()
                 .unwrap_or_else(|| connect.get_username())
                 .to_owned(),
+            url_place: self
+                .url_source
+                .as_ref()
+                .map(|source| source.place().to_owned())
+                .unwrap_or_default(),
         }
     }
 

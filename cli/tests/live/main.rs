@@ -7,6 +7,7 @@
 //! `SYNCLINE_WRITE_HISTORY=1 cargo test -p syncline-cli --test live` writes the example.
 
 mod adopting;
+mod checking;
 mod comparing;
 mod configuring;
 mod operating;

@@ -425,3 +425,26 @@ fn the_committed_schema_is_the_parsers() {
         "run SYNCLINE_WRITE_SCHEMA=1 cargo test --test config"
     );
 }
+
+#[test]
+fn versions_and_addresses_have_fixes_that_are_right() {
+    let fix_of = |line: &str| {
+        let text =
+            object("", "").replacen("[tenant.acme]\n", &format!("[tenant.acme]\n{line}\n"), 1);
+        let error = Config::parse(&text).expect_err("it has a mistake");
+        error.mistakes[0].fix.clone()
+    };
+    assert_eq!(fix_of("api_version = \"v62.0\""), "write it as \"62.0\"");
+    assert_eq!(fix_of("api_version = \"62\""), "write it as \"62.0\"");
+    assert!(fix_of("api_version = \"winter\"").contains("two digits"));
+
+    let text = object("", "").replacen(".com\"", ".com/lightning/setup?x=1\"", 1);
+    let error = Config::parse(&text).expect_err("it has a path");
+    let mistake = &error.mistakes[0];
+    assert_eq!(mistake.problem, "it has a path");
+    assert!(
+        mistake.fix.starts_with("write only \"https://") && mistake.fix.ends_with(".com\""),
+        "{}",
+        mistake.fix
+    );
+}

@@ -3,6 +3,7 @@
 //! [`check_object`] and [`check_lookups`] are pure: they compare the mapping with the object's describe and with
 //! the table. What only the org can answer, `org` asks.
 
+mod access;
 mod database;
 mod first_contact;
 mod mapping;
@@ -25,6 +26,7 @@ use crate::ports::MappedObject;
 use crate::ports::operator_store::{Parent, TableFacts};
 use first_contact::FirstContact;
 
+pub use access::check_access;
 pub use first_contact::FIX as FIRST_CONTACT_FIX;
 pub use mapping::check_object;
 pub use table::check_lookups;
@@ -72,11 +74,12 @@ impl SyncEngine {
             findings.extend(database::findings(tenant).await?);
         }
         let mut tables: BTreeMap<ObjectName, TableFacts> = BTreeMap::new();
+        let mut schemas = BTreeMap::new();
         for sync in &tenant.config.objects {
             let schema = match tenant.salesforce.describe(&sync.object).await {
                 Ok(schema) => schema,
                 Err(error) if error.status == Some(404) => {
-                    findings.push(org::unknown_object(&sync.object));
+                    findings.push(org::unknown_object(tenant, &sync.object).await);
                     continue;
                 }
                 Err(error) => return Err(error.into()),
@@ -97,10 +100,15 @@ impl SyncEngine {
                 .await?;
             findings.extend(check_object(sync, &mapped.schema, &table));
             findings.extend(org::findings(tenant, &mapped, &table).await?);
+            let access = tenant.salesforce.object_access(&sync.object).await?;
+            findings.extend(check_access(sync, &access, &table));
             tables.insert(sync.object.clone(), table);
+            schemas.insert(sync.object.clone(), mapped.schema);
         }
         for sync in &tenant.config.objects {
-            findings.extend(check_lookups(sync, &tenant.config.objects, &tables));
+            if let Some(schema) = schemas.get(&sync.object) {
+                findings.extend(check_lookups(sync, &tenant.config.objects, schema, &tables));
+            }
         }
         findings.sort_by(|one, other| {
             (one.level, &one.object, &one.field).cmp(&(other.level, &other.object, &other.field))

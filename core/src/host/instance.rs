@@ -207,7 +207,7 @@ impl Instance {
     /// Returns how a secret is read again after it was refused.
     fn secret_source(&self, place: &SecretRef) -> SecretSource {
         let (place, aws) = (place.clone(), Arc::clone(&self.aws));
-        SecretSource::new(move || {
+        SecretSource::new(&place.to_string(), move || {
             let (place, aws) = (place.clone(), Arc::clone(&aws));
             Box::pin(async move {
                 let secret = settings::secret(&place, &aws).await;

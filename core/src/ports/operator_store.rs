@@ -109,6 +109,8 @@ pub struct TableContent {
     pub without_id: u64,
     /// Rows whose text is longer than the field holds, by field; only fields with such rows.
     pub too_long: BTreeMap<FieldName, u64>,
+    /// Rows without a value of a field that Salesforce requires, by field; only fields with such rows.
+    pub empty_required: BTreeMap<FieldName, u64>,
 }
 
 /// The definition of a column.
@@ -122,4 +124,6 @@ pub struct ColumnFacts {
     pub generated: bool,
     /// The database fills it when a row is inserted without it.
     pub has_default: bool,
+    /// The values of its enum type; empty for other types.
+    pub enum_values: Vec<String>,
 }

@@ -122,6 +122,34 @@ pub trait SalesforcePort: Send + Sync {
 
     /// Makes one cheap call. Fails if the org cannot be used.
     async fn probe(&self) -> Result<(), SalesforceError>;
+
+    /// Asks what our user may do with an object, and for the values of its picklists.
+    async fn object_access(&self, object: &ObjectName) -> Result<ObjectAccess, SalesforceError>;
+
+    /// Returns the names of all objects that our user sees.
+    async fn object_names(&self) -> Result<Vec<String>, SalesforceError>;
+}
+
+/// What our user may do with an object, and what describe shows of it that no job needs.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct ObjectAccess {
+    /// Records may be created.
+    pub createable: bool,
+    /// Records may be updated.
+    pub updateable: bool,
+    /// Records may be deleted.
+    pub deletable: bool,
+    /// The picklists by field.
+    pub picklists: BTreeMap<FieldName, Picklist>,
+}
+
+/// The active values of a picklist.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Picklist {
+    /// The values.
+    pub values: BTreeSet<String>,
+    /// Salesforce refuses other values.
+    pub restricted: bool,
 }
 
 /// What time it is in an org.

@@ -19,22 +19,34 @@ type ReadSecret =
 
 /// Reads a secret again.
 #[derive(Clone)]
-pub struct SecretSource(Arc<ReadSecret>);
+pub struct SecretSource {
+    read: Arc<ReadSecret>,
+    place: String,
+}
 
 impl SecretSource {
-    /// Returns a source that calls `read`.
+    /// Returns a source that calls `read`; `place` is the address of the secret, such as `env:NAME`.
     pub fn new(
+        place: &str,
         read: impl Fn() -> BoxFuture<'static, Result<SecretString, SecretUnreadable>>
         + Send
         + Sync
         + 'static,
     ) -> Self {
-        Self(Arc::new(read))
+        Self {
+            read: Arc::new(read),
+            place: place.to_owned(),
+        }
     }
 
     /// Reads the secret.
     pub(crate) async fn read(&self) -> Result<SecretString, SecretUnreadable> {
-        (self.0)().await
+        (self.read)().await
+    }
+
+    /// Returns the address of the secret.
+    pub(crate) fn place(&self) -> &str {
+        &self.place
     }
 }
 

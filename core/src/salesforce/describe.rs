@@ -1,6 +1,6 @@
 //! Reads an object's describe into the field types that canonical values depend on.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, RwLock};
 use std::time::{Duration, Instant};
 
@@ -13,7 +13,7 @@ use crate::model::ids::{FieldName, ObjectName};
 use crate::model::schema::{FieldSchema, FieldType, ObjectSchema};
 use crate::model::type_table::FieldKind;
 use crate::model::value::{Decimal, Value};
-use crate::ports::salesforce::{Disposition, SalesforceError};
+use crate::ports::salesforce::{Disposition, ObjectAccess, Picklist, SalesforceError};
 
 /// Caches the describes of objects until an error shows that one is outdated.
 #[derive(Default)]
@@ -35,28 +35,8 @@ impl Schemas {
         if let Some(schema) = self.cached(object) {
             return Ok(schema);
         }
-        let what = format!("the describe of {object}");
-        let call = RestCall {
-            method: Method::GET,
-            path: rest.path(&format!("/sobjects/{object}/describe")),
-            body: None,
-            headers: Vec::new(),
-            deadline: Instant::now() + DESCRIBE_TIMEOUT,
-        };
-        let body = match rest.fetch(&what, &call).await {
-            Ok(body) => body,
-            Err(Fetched::Refused(fault)) if fault.status == Some(404) => {
-                return Err(no_such_object(what, object));
-            }
-            Err(other) => return Err(other.into_error(&what)),
-        };
-        let schema = parse(&body).ok_or_else(|| SalesforceError {
-            what,
-            status: Some(200),
-            code: "unreadable_answer".to_owned(),
-            message: "the response is not a describe result".to_owned(),
-            disposition: Disposition::RetryLater,
-        })?;
+        let body = describe(rest, object).await?;
+        let schema = parse(&body).ok_or_else(|| unreadable(object.as_str()))?;
         let schema = Arc::new(schema);
         let mut known = self.known.write().expect("no holder of this lock panics");
         known.insert(object.clone(), Arc::clone(&schema));
@@ -114,6 +94,77 @@ impl Schemas {
     }
 }
 
+/// Describes an object. Fails if it does not exist or is hidden, or the org cannot be reached.
+async fn describe(rest: &RestClient, object: &ObjectName) -> Result<Vec<u8>, SalesforceError> {
+    let what = format!("the describe of {object}");
+    let path = rest.path(&format!("/sobjects/{object}/describe"));
+    match rest.fetch(&what, &get(path)).await {
+        Ok(body) => Ok(body.to_vec()),
+        Err(Fetched::Refused(fault)) if fault.status == Some(404) => {
+            Err(no_such_object(what, object))
+        }
+        Err(other) => Err(other.into_error(&what)),
+    }
+}
+
+fn get(path: String) -> RestCall {
+    RestCall {
+        method: Method::GET,
+        path,
+        body: None,
+        headers: Vec::new(),
+        deadline: Instant::now() + DESCRIBE_TIMEOUT,
+    }
+}
+
+fn unreadable(of: &str) -> SalesforceError {
+    SalesforceError {
+        what: format!("the describe of {of}"),
+        status: Some(200),
+        code: "unreadable_answer".to_owned(),
+        message: "the response is not a describe result".to_owned(),
+        disposition: Disposition::RetryLater,
+    }
+}
+
+/// Returns what our user may do with an object, and its picklists.
+pub(super) async fn access(
+    rest: &RestClient,
+    object: &ObjectName,
+) -> Result<ObjectAccess, SalesforceError> {
+    let body = describe(rest, object).await?;
+    let described: DescribedAccess =
+        serde_json::from_slice(&body).map_err(|_| unreadable(object.as_str()))?;
+    let picklists = described.fields.into_iter().filter_map(|field| {
+        let values = field.picklist_values.into_iter();
+        let values: BTreeSet<String> = values
+            .filter(|value| value.active)
+            .map(|value| value.value)
+            .collect();
+        let picklist = Picklist {
+            values,
+            restricted: field.restricted_picklist,
+        };
+        let name = FieldName::parse(&field.name).ok()?;
+        (!picklist.values.is_empty()).then_some((name, picklist))
+    });
+    Ok(ObjectAccess {
+        createable: described.createable,
+        updateable: described.updateable,
+        deletable: described.deletable,
+        picklists: picklists.collect(),
+    })
+}
+
+/// Returns the names of all objects that our user sees.
+pub(super) async fn object_names(rest: &RestClient) -> Result<Vec<String>, SalesforceError> {
+    let what = "the list of objects";
+    let body = rest.fetch(what, &get(rest.path("/sobjects"))).await;
+    let body = body.map_err(|error| error.into_error(what))?;
+    let all: DescribedOrg = serde_json::from_slice(&body).map_err(|_| unreadable("the org"))?;
+    Ok(all.sobjects.into_iter().map(|object| object.name).collect())
+}
+
 /// Returns the schema of a field. Fails, naming the field, if the object does not have it.
 pub(super) fn field_of<'a>(
     schema: &'a ObjectSchema,
@@ -154,6 +205,40 @@ fn parse(body: &[u8]) -> Option<ObjectSchema> {
         key_prefix: described.key_prefix.unwrap_or_default(),
         fields,
     })
+}
+
+#[derive(Deserialize)]
+struct DescribedOrg {
+    sobjects: Vec<DescribedName>,
+}
+
+#[derive(Deserialize)]
+struct DescribedName {
+    name: String,
+}
+
+#[derive(Deserialize)]
+struct DescribedAccess {
+    createable: bool,
+    updateable: bool,
+    deletable: bool,
+    fields: Vec<DescribedPicklist>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct DescribedPicklist {
+    name: String,
+    #[serde(default)]
+    restricted_picklist: bool,
+    #[serde(default)]
+    picklist_values: Vec<DescribedChoice>,
+}
+
+#[derive(Deserialize)]
+struct DescribedChoice {
+    value: String,
+    active: bool,
 }
 
 #[derive(Deserialize)]

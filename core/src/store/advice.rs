@@ -11,6 +11,8 @@ pub(crate) struct Server {
     pub(crate) port: u16,
     pub(crate) user: String,
     pub(crate) database: String,
+    /// The address of the URL, such as `env:NAME`; empty if that is not known.
+    pub(crate) url_place: String,
 }
 
 impl fmt::Display for Server {
@@ -33,10 +35,16 @@ pub(crate) fn fix(code: &str, message: &str, server: &Server) -> Option<String> 
                 .to_owned()
         }
         "42501" => privilege_fix(message, user),
-        "28P01" | "28000" => format!(
-            "correct the user, which is {user}, and its password in the URL that `postgres.url` names, or allow the \
-             user in pg_hba.conf"
-        ),
+        "28P01" | "28000" => {
+            let place = match server.url_place.as_str() {
+                "" => "the URL that `postgres.url` names".to_owned(),
+                place => format!("the URL at {place}, which `postgres.url` names"),
+            };
+            format!(
+                "correct the user, which is {user}, and its password in {place} (if there is none, it is taken from \
+                 PGPASSWORD or .pgpass), or allow the user in pg_hba.conf"
+            )
+        }
         "3D000" => format!(
             "create database {database}, or correct its name in the URL that `postgres.url` names"
         ),
@@ -129,6 +137,7 @@ mod tests {
             port: 5432,
             user: "Eng".to_owned(),
             database: "crm".to_owned(),
+            url_place: "env:DATABASE_URL".to_owned(),
         }
     }
 
@@ -163,7 +172,7 @@ mod tests {
             (
                 "28P01",
                 "password authentication failed for user \"Eng\"",
-                "which is Eng",
+                "which is Eng, and its password in the URL at env:DATABASE_URL",
             ),
             (
                 "3D000",

@@ -2,7 +2,9 @@
 
 use std::sync::Arc;
 
+use serde_json::json;
 use syncline::engine::check::Finding;
+use syncline::model::ids::ObjectName;
 
 use crate::mapping::MAPPING;
 use crate::stage::Stage;
@@ -70,6 +72,98 @@ async fn lookup_without_any_parent_is_an_error() {
         !found.iter().any(|one| one.what.contains(what)),
         "{found:#?}"
     );
+}
+
+#[tokio::test]
+async fn lookup_to_a_mapped_parent_needs_references() {
+    let mapping = MAPPING.replace(
+        "{ column = \"account_external_id\", references = \"Account\" }",
+        "{ column = \"account_external_id\" }",
+    );
+    let stage = Stage::with_mapping(&mapping).await;
+    let fix = fix_of(
+        &findings(&stage).await,
+        "AccountId points to Account, which is mapped, but has no `references`",
+    );
+    assert!(fix.contains("references = \"Account\""), "{fix}");
+}
+
+#[tokio::test]
+async fn choices_and_rights_that_one_side_lacks_are_named() {
+    let mapping = MAPPING.replace("Active__c     = { column = \"active\" }\n", "");
+    let mapping = with_line_in(
+        &mapping,
+        "BillingGeocodeAccuracy = { column = \"clean\" }\n",
+    );
+    let stage = Stage::prepared(&mapping).await;
+    stage
+        .sql(
+            "create type rating as enum ('Hot', 'Warm', 'Boiling');
+            create type clean as enum ('Unknown', 'Spotless');
+            alter table account alter rating type rating using rating::rating, add clean clean",
+        )
+        .await;
+    stage.install().await;
+    stage
+        .org
+        .restrict(&json!({"cannot_delete": ["Account"], "cannot_create": ["Contact"]}));
+    let found = findings(&stage).await;
+    fix_of(
+        &found,
+        "rating of type rating lacks 1 of the values of Rating (Cold)",
+    );
+    let refused =
+        "the restricted picklist BillingGeocodeAccuracy lacks 1 of the values of clean (Spotless)";
+    fix_of(&found, refused);
+    let fix = fix_of(
+        &found,
+        "our user lacks the right Delete on Account: deletes of rows are parked",
+    );
+    assert!(fix.contains("deletes.mode = \"ignore\""), "{fix}");
+    fix_of(&found, "our user lacks the right Create on Contact");
+}
+
+#[tokio::test]
+async fn rows_without_a_required_value_are_counted() {
+    let stage = Stage::open().await;
+    stage
+        .sql("insert into account (external_id, name) values ('a-1', ''), ('a-2', null), ('a-3', 'Ada')")
+        .await;
+    fix_of(
+        &findings(&stage).await,
+        "2 rows have no value in name, which Name requires: they are parked",
+    );
+}
+
+#[tokio::test]
+async fn captured_object_that_is_not_mapped_is_named() {
+    let stage = Stage::open().await;
+    let mut config = stage.config.clone();
+    config
+        .objects
+        .retain(|sync| sync.object.as_str() == "Account");
+    let found = stage.mismatches(&stage.engine_of(config)).await;
+    let fix = fix_of(
+        &found,
+        "capture of Contact is installed, but it is not mapped",
+    );
+    assert!(fix.contains("--remove-unmapped"), "{fix}");
+}
+
+#[tokio::test]
+async fn unknown_object_is_named_with_a_similar_one() {
+    let stage = Stage::open().await;
+    let mut config = stage.config.clone();
+    config.objects[0].object = ObjectName::parse("Acount").unwrap();
+    let found = stage.mismatches(&stage.engine_of(config)).await;
+    let fix = fix_of(&found, "the org has no object Acount");
+    assert!(fix.contains("did you mean Account?"), "{fix}");
+}
+
+/// Returns the mapping with one more field of Account.
+fn with_line_in(mapping: &str, line: &str) -> String {
+    let first = "Name          = { column = \"name\" }\n";
+    mapping.replacen(first, &format!("{first}{line}"), 1)
 }
 
 #[tokio::test]

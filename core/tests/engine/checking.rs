@@ -47,6 +47,7 @@ fn column_of(type_name: &str, not_null: bool) -> ColumnFacts {
         not_null,
         generated: false,
         has_default: false,
+        enum_values: Vec::new(),
     }
 }
 
@@ -99,6 +100,22 @@ fn named(name: &str) -> ColumnName {
 async fn correct_mapping_has_no_findings() {
     let none: Vec<String> = Vec::new();
     assert_eq!(found(|_, _, _| {}).await, none);
+}
+
+#[tokio::test]
+async fn external_id_that_numbers_itself_is_reported() {
+    let found = found(|_, _, table| {
+        let column = table.columns.get_mut(&named("external_id")).unwrap();
+        column.column_type = ColumnType::of("int8", "bigint", false, -1);
+        column.has_default = true;
+    })
+    .await;
+    assert!(
+        found.iter().any(|what| what.starts_with(
+            "warning: column external_id numbers rows by itself and does not know the numbers that come from Salesforce"
+        )),
+        "{found:?}"
+    );
 }
 
 #[tokio::test]

@@ -89,7 +89,7 @@ async fn replaced_credentials_are_read_again_in_the_same_call() {
     replaced.close().await;
     let next = SecretString::from(stage.url_as(&new));
     let store = PgStore::open(&PgStoreOptions {
-        url_source: Some(SecretSource::new(move || {
+        url_source: Some(SecretSource::new("env:URL", move || {
             let next = next.clone();
             Box::pin(async move { Ok(next) })
         })),

@@ -11,9 +11,9 @@ use syncline::model::cursor::SourceCursor;
 use syncline::model::ids::{FieldName, ObjectName, SalesforceId};
 use syncline::model::schema::ObjectSchema;
 use syncline::ports::salesforce::{
-    ChangeEvents, EventBatch, EventStream, FilterTrial, Interest, Lane, OrgClock, OrgIdentity,
-    ReadBy, ReplayFrom, SalesforceError, SalesforcePort, SalesforceRecord, ScanPage, StreamEnd,
-    Write, WriteOutcome,
+    ChangeEvents, EventBatch, EventStream, FilterTrial, Interest, Lane, ObjectAccess, OrgClock,
+    OrgIdentity, ReadBy, ReplayFrom, SalesforceError, SalesforcePort, SalesforceRecord, ScanPage,
+    StreamEnd, Write, WriteOutcome,
 };
 use tokio::sync::Notify;
 
@@ -115,6 +115,14 @@ impl SalesforcePort for PausingSalesforce {
 
     async fn describe(&self, object: &ObjectName) -> Result<ObjectSchema, SalesforceError> {
         self.inner.describe(object).await
+    }
+
+    async fn object_access(&self, object: &ObjectName) -> Result<ObjectAccess, SalesforceError> {
+        self.inner.object_access(object).await
+    }
+
+    async fn object_names(&self) -> Result<Vec<String>, SalesforceError> {
+        self.inner.object_names().await
     }
 
     fn know_schema(&self, schema: &ObjectSchema) {

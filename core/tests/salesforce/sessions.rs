@@ -40,7 +40,7 @@ async fn replaced_secret_is_read_again_in_the_same_call() {
     let read = Arc::new(AtomicUsize::new(0));
     let stored = |secret: &'static str| {
         let read = Arc::clone(&read);
-        SecretSource::new(move || {
+        SecretSource::new("env:SECRET", move || {
             read.fetch_add(1, Ordering::Relaxed);
             Box::pin(async move { Ok(SecretString::from(secret)) })
         })

@@ -81,7 +81,10 @@ fn read_tenant(
     let api_version = section.text("api_version");
     if let Some(version) = api_version.filter(|version| !is_api_version(version.text)) {
         let path = below(&path, "api_version");
-        let fix = format!("write it as \"{API_VERSION}\"");
+        let fix = match likely_version(version.text) {
+            Some(likely) => format!("write it as \"{likely}\""),
+            None => format!("write it as two digits and \".0\", such as \"{API_VERSION}\""),
+        };
         reader.mistake(version.at, &path, "it is not an API version", fix);
     }
     let schema = postgres
@@ -140,12 +143,26 @@ fn is_api_version(text: &str) -> bool {
     })
 }
 
+/// Returns the version that `v62`, `62` or `62.00` stands for.
+fn likely_version(text: &str) -> Option<String> {
+    let text = text.trim().trim_start_matches(['v', 'V']);
+    let (number, rest) = text.split_once('.').unwrap_or((text, ""));
+    let likely = format!("{number}.0");
+    (rest.bytes().all(|b| b == b'0') && is_api_version(&likely)).then_some(likely)
+}
+
 fn read_salesforce(
     reader: &mut Reader<'_>,
     path: &str,
     section: Section<'_>,
 ) -> Option<SalesforceConfig> {
     let login_url = read_url(reader, path, section, "login_url");
+    if let (Some(url), Some(text)) = (&login_url, section.text("login_url"))
+        && let Some(origin) = origin_of_longer(url)
+    {
+        let fix = format!("write only \"{origin}\"");
+        reader.mistake(text.at, &below(path, "login_url"), "it has a path", fix);
+    }
     let pubsub_url = match section.text("pubsub_url") {
         Some(_) => read_url(reader, path, section, "pubsub_url"),
         None => Some(PUBSUB_URL.to_owned()),
@@ -225,6 +242,13 @@ fn read_url(
     let fix = "write an https:// URL (http:// only to this machine)";
     reader.mistake(url.at, &below(path, key), "it is not a safe URL", fix);
     None
+}
+
+/// Returns scheme and host of a URL that goes on after them.
+fn origin_of_longer(url: &str) -> Option<&str> {
+    let host = url.find("://")? + "://".len();
+    let end = url[host..].find(['/', '?', '#'])?;
+    Some(&url[..host + end])
 }
 
 /// Reads the address of a secret. A mistake never quotes the text: it may be the secret itself.

@@ -181,6 +181,16 @@ pub struct FieldSchema {
     pub calculated: bool,
 }
 
+impl FieldSchema {
+    /// Returns whether a record cannot be created without a value of the field.
+    pub fn is_required(&self) -> bool {
+        self.createable
+            && !self.nillable
+            && !self.defaulted_on_create
+            && !self.field_type.is_boolean()
+    }
+}
+
 /// One object as describe shows it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ObjectSchema {

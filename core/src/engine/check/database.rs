@@ -3,6 +3,7 @@
 use super::{Finding, Level};
 use crate::job::error::Error;
 use crate::job::tenant::Tenant;
+use crate::model::ids::ObjectName;
 use crate::ports::database::{DatabaseState, FoundDatabase};
 
 /// Returns what a person should know of the connected database.
@@ -31,6 +32,7 @@ pub(super) async fn findings(tenant: &Tenant) -> Result<Vec<Finding>, Error> {
         };
         findings.push(finding(level, what, fix));
     }
+    findings.extend(unmapped_captures(tenant).await?);
     if found.system_identifier.is_none() {
         findings.push(finding(
             Level::Note,
@@ -57,6 +59,26 @@ pub(super) async fn findings(tenant: &Tenant) -> Result<Vec<Finding>, Error> {
         ));
     }
     Ok(findings)
+}
+
+/// Returns the objects whose tables are captured although the configuration maps them no more.
+async fn unmapped_captures(tenant: &Tenant) -> Result<Vec<Finding>, Error> {
+    let captured = tenant.store.captured_objects(&tenant.config.tenant).await?;
+    let is_mapped = |object: &ObjectName| {
+        let mut objects = tenant.config.objects.iter();
+        objects.any(|sync| sync.object == *object)
+    };
+    let unmapped = captured.into_keys().filter(|object| !is_mapped(object));
+    let findings = unmapped.map(|object| Finding {
+        level: Level::Warning,
+        what: format!(
+            "capture of {object} is installed, but it is not mapped: its changes go nowhere"
+        ),
+        fix: "map it again, or run `syncline install --remove-unmapped`".to_owned(),
+        object: Some(object),
+        field: None,
+    });
+    Ok(findings.collect())
 }
 
 fn finding(level: Level, what: String, fix: &str) -> Finding {

@@ -87,6 +87,7 @@ fn check_external_id(
             "change or delete one of them",
         );
     }
+    check_own_numbers(sync, table, findings);
     // A record without an external id gets one before its row is inserted, so the column may refuse null.
     check_column(&sync.external_id.column, name, field, table, findings);
 }
@@ -97,12 +98,8 @@ fn check_required_fields(sync: &ObjectSync, schema: &ObjectSchema, findings: &mu
         return;
     }
     for (name, field) in &schema.fields {
-        let is_required = field.createable
-            && !field.nillable
-            && !field.defaulted_on_create
-            && !field.field_type.is_boolean();
         let is_mapped = sync.fields.contains_key(name) || *name == sync.external_id.field;
-        if is_required && !is_mapped {
+        if field.is_required() && !is_mapped {
             findings.error(
                 Some(name),
                 format!(
@@ -204,6 +201,57 @@ fn check_field(
                 mapping.column
             ),
             "shorten the texts or widen the field",
+        );
+    }
+    check_empty_rows((name, mapping), sync, table, findings);
+}
+
+/// Finds rows that cannot become records, because they lack a value that Salesforce requires.
+fn check_empty_rows(
+    (name, mapping): (&FieldName, &FieldSync),
+    sync: &ObjectSync,
+    table: &TableFacts,
+    findings: &mut Findings<'_>,
+) {
+    let content = table.content.as_ref();
+    let Some(rows) = content.and_then(|content| content.empty_required.get(name)) else {
+        return;
+    };
+    if sync.direction != Direction::ToPostgres && mapping.owner != Owner::Salesforce {
+        findings.warning(
+            Some(name),
+            format!(
+                "{rows} rows have no value in {}, which {name} requires: they are parked",
+                mapping.column
+            ),
+            "fill the column, or let `where` or the table leave these rows out",
+        );
+    }
+}
+
+/// Finds an external id column that numbers its rows by itself.
+fn check_own_numbers(sync: &ObjectSync, table: &TableFacts, findings: &mut Findings<'_>) {
+    let column = &sync.external_id.column;
+    let Some(facts) = table.columns.get(column) else {
+        return;
+    };
+    let is_whole = matches!(
+        facts.column_type.kind,
+        ColumnKind::Smallint | ColumnKind::Integer | ColumnKind::Bigint
+    );
+    if is_whole
+        && facts.has_default
+        && !facts.generated
+        && sync.direction != Direction::ToSalesforce
+    {
+        findings.warning(
+            Some(&sync.external_id.field),
+            format!(
+                "column {column} numbers rows by itself and does not know the numbers that come from Salesforce: an \
+                 insert of your application fails with a duplicate key, or its row is taken for the record that has \
+                 the number"
+            ),
+            "let only one side create records, or use an external id that both sides draw at random, such as a uuid",
         );
     }
 }

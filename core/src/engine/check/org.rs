@@ -1,6 +1,6 @@
 //! What only the org can answer: filters, masks, change events, counts.
 
-use super::{Finding, Findings, FirstContact, Level, first_contact};
+use super::{Finding, Findings, FirstContact, Level, first_contact, similar};
 use crate::config::CaptureMode;
 use crate::job::error::Error;
 use crate::job::tenant::{Tenant, read_fields};
@@ -164,12 +164,18 @@ fn mask(object: &ObjectName, name: &FieldName, permitted: Option<bool>) -> Findi
     }
 }
 
-pub(super) fn unknown_object(object: &ObjectName) -> Finding {
+pub(super) async fn unknown_object(tenant: &Tenant, object: &ObjectName) -> Finding {
+    // Without the list there is no suggestion.
+    let known = tenant.salesforce.object_names().await.unwrap_or_default();
     Finding {
         level: Level::Error,
         object: Some(object.clone()),
         field: None,
         what: format!("the org has no object {object}, or it is hidden from our user"),
-        fix: "correct its name in syncline.toml, or grant the integration user access".to_owned(),
+        fix: similar::fix(
+            "correct its name in syncline.toml, or grant the integration user access",
+            object.as_str(),
+            known.iter().map(String::as_str),
+        ),
     }
 }

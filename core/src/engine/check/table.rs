@@ -6,6 +6,7 @@ use super::{Finding, Findings, similar};
 use crate::config::{FieldSync, ObjectSync};
 use crate::model::column::ColumnKind;
 use crate::model::ids::{ColumnName, FieldName, ObjectName};
+use crate::model::schema::ObjectSchema;
 use crate::ports::operator_store::{RelationKind, TableFacts};
 
 pub(super) fn check_table(sync: &ObjectSync, table: &TableFacts, findings: &mut Findings<'_>) {
@@ -116,6 +117,7 @@ pub(super) fn parent_of<'a>(
 pub fn check_lookups(
     sync: &ObjectSync,
     objects: &[ObjectSync],
+    schema: &ObjectSchema,
     tables: &BTreeMap<ObjectName, TableFacts>,
 ) -> Vec<Finding> {
     let mut findings = Findings::of(&sync.object);
@@ -123,11 +125,36 @@ pub fn check_lookups(
         return Vec::new();
     };
     for (name, field) in &sync.fields {
-        if let Some(parent) = parent_of(field, objects) {
-            check_lookup((name, field), table, parent, tables, &mut findings);
+        match parent_of(field, objects) {
+            Some(parent) => check_lookup((name, field), table, parent, tables, &mut findings),
+            None => check_raw_lookup((name, field), (schema, objects), &mut findings),
         }
     }
     findings.found
+}
+
+/// Finds a lookup without `references`, whose column holds ids of Salesforce, although its parent is mapped.
+fn check_raw_lookup(
+    (name, field): (&FieldName, &FieldSync),
+    (schema, objects): (&ObjectSchema, &[ObjectSync]),
+    findings: &mut Findings<'_>,
+) {
+    let described = schema.fields.get(name);
+    let targets = described.and_then(|described| described.field_type.targets());
+    let mut mapped = objects.iter();
+    let parent = mapped.find(|sync| targets.is_some_and(|to| to.contains(&sync.object)));
+    if let (None, Some(parent)) = (&field.references, parent) {
+        let parent = &parent.object;
+        findings.warning(
+            Some(name),
+            format!(
+                "{name} points to {parent}, which is mapped, but has no `references`: column {} holds the ids that \
+                 Salesforce gives its records, which another org or a restored record does not have",
+                field.column
+            ),
+            &format!("add references = \"{parent}\" to the field, and let the column hold external ids"),
+        );
+    }
 }
 
 /// Checks one lookup; the first finding explains the others.

@@ -39,6 +39,7 @@ struct ColumnRow {
     not_null: bool,
     generated: bool,
     has_default: bool,
+    enum_values: Vec<String>,
     key_place: Option<i64>,
     alone_unique: bool,
     referenced: bool,
@@ -83,6 +84,7 @@ pub(crate) async fn read_columns(
                     not_null: row.not_null,
                     generated: row.generated,
                     has_default: row.has_default,
+                    enum_values: row.enum_values,
                 },
                 key_place: row.key_place,
                 alone_unique: row.alone_unique,
@@ -155,6 +157,12 @@ const READ_COLUMNS: &str = "with recursive resolved as (
         resolved.not_null,
         attribute.attgenerated <> '' or attribute.attidentity = 'a' as generated,
         resolved.has_default,
+        array(
+            select label.enumlabel::text
+            from pg_enum as label
+            where label.enumtypid = resolved.oid
+            order by label.enumsortorder
+        ) as enum_values,
         (
             select part.place
             from pg_index as index

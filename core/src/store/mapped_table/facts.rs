@@ -114,11 +114,13 @@ async fn content(
             })
         })
         .collect();
+    let required = required(mapped, facts);
     let external_id = quote::column(&mapped.sync.external_id.column);
     let without_id = format!("nullif(btrim({external_id}::text), '') is null");
     let counts: Vec<String> = [&without_id]
         .into_iter()
         .chain(texts.iter().map(|(_, too_long)| too_long))
+        .chain(required.iter().map(|(_, empty)| empty))
         .map(|condition| format!("count(*) filter (where {condition})"))
         .collect();
     let sql = format!(
@@ -137,16 +139,37 @@ async fn content(
         .0
         .into_iter()
         .map(|count| u64::try_from(count).unwrap_or_default());
-    Ok(TableContent {
-        rows: counted.next().unwrap_or_default(),
-        without_id: counted.next().unwrap_or_default(),
-        too_long: texts
-            .into_iter()
-            .zip(counted)
-            .filter(|(_, rows)| *rows > 0)
+    let (rows, without_id) = (
+        counted.next().unwrap_or_default(),
+        counted.next().unwrap_or_default(),
+    );
+    let mut of_fields = |fields: Vec<(&FieldName, String)>| {
+        let counts = fields.into_iter().zip(counted.by_ref());
+        let found = counts.filter(|(_, rows)| *rows > 0);
+        found
             .map(|((name, _), rows)| (name.clone(), rows))
-            .collect(),
+            .collect()
+    };
+    Ok(TableContent {
+        rows,
+        without_id,
+        too_long: of_fields(texts),
+        empty_required: of_fields(required),
     })
+}
+
+/// Returns the mapped fields that Salesforce requires, with the condition of rows that have no value for them.
+fn required<'a>(mapped: &'a MappedObject, facts: &TableFacts) -> Vec<(&'a FieldName, String)> {
+    let fields = mapped.sync.fields.iter();
+    let found = fields.filter_map(|(name, field)| {
+        let schema = mapped.schema.fields.get(name)?;
+        let is_known = facts.columns.contains_key(&field.column);
+        (is_known && schema.is_required()).then(|| {
+            let column = quote::column(&field.column);
+            (name, format!("nullif(btrim({column}::text), '') is null"))
+        })
+    });
+    found.collect()
 }
 
 async fn relation_kind(tx: &mut Tx, table: &TableName) -> Result<RelationKind, StoreError> {
