@@ -79,6 +79,8 @@ pub struct PgStoreOptions {
     /// Longest wait for the answer to one statement, by this process's clock: a connection that died without a
     /// word never answers, and the server's own limit does not end it.
     pub answer_max: Duration,
+    /// Longest wait of a statement for a lock that another transaction holds.
+    pub lock_max: Duration,
     /// Where the URL is read again if the server refuses the password, because it was replaced.
     pub url_source: Option<SecretSource>,
 }
@@ -91,6 +93,7 @@ impl PgStoreOptions {
             statement_cache: true,
             connections_max: CONNECTIONS_MAX,
             answer_max: ANSWER_MAX,
+            lock_max: LOCK_MAX,
             url_source: None,
         }
     }
@@ -109,6 +112,9 @@ const CONNECTIONS_MAX: u32 = 4;
 /// Longest wait for the answer to one statement: a little more than the server's own limit of 60 s.
 const ANSWER_MAX: Duration = Duration::from_secs(65);
 
+/// Longest wait for a lock: far below the 180 s of a lease, and longer than what an ordinary transaction takes.
+const LOCK_MAX: Duration = Duration::from_secs(2);
+
 /// One tenant database: its control plane and its mapped tables.
 #[derive(Debug, Clone)]
 pub struct PgStore {
@@ -116,6 +122,7 @@ pub struct PgStore {
     statement_cache: bool,
     trust: Trust,
     answer_max: Duration,
+    lock_max: Duration,
     url_source: Option<SecretSource>,
 }
 
@@ -137,6 +144,7 @@ impl PgStore {
             statement_cache: options.statement_cache,
             trust,
             answer_max: options.answer_max,
+            lock_max: options.lock_max,
             url_source: options.url_source.clone(),
         })
     }
@@ -172,6 +180,7 @@ impl PgStore {
             statement_cache: true,
             trust: Trust::default(),
             answer_max: ANSWER_MAX,
+            lock_max: LOCK_MAX,
             url_source: None,
         }
     }

@@ -206,8 +206,10 @@ impl Drain<'_> {
         let quiet = match stream.next(EVENTS_MAX, wait).await {
             Ok(Some(batch)) => {
                 self.received = true;
+                // A batch without events is a keep-alive: its position is the newest, so nothing waits behind it.
+                let is_keep_alive = batch.events == 0;
                 self.record(batch).await?;
-                false
+                is_keep_alive
             }
             Ok(None) => true,
             Err(end) => {

@@ -10,7 +10,7 @@ use sqlx::postgres::types::PgInterval;
 use sqlx::postgres::{PgArguments, PgConnection, PgRow};
 use sqlx::query::{Query, QueryAs, QueryScalar};
 use sqlx::types::Json;
-use sqlx::{Connection as _, FromRow, Postgres, Transaction};
+use sqlx::{AssertSqlSafe, Connection as _, FromRow, Postgres, Transaction};
 use tokio::time::timeout;
 use tracing::instrument;
 
@@ -20,7 +20,7 @@ use super::connection::{Trust, no_answer, refuses_credentials};
 use super::error::{is_contention, refused};
 use crate::ports::StoreError;
 
-/// Begins every transaction.
+/// Returns what begins every transaction.
 ///
 /// Sets read committed explicitly, because a database may default to another level. The limits are far below
 /// the 180 s of a lease, so that no statement runs longer than its lease. Limits and time zone are local to
@@ -32,13 +32,18 @@ use crate::ports::StoreError;
 /// Every statement gets a new query plan: a cached plan from when the tables were empty would scan a whole
 /// table for each record of a batch. Batches are large enough for a millisecond of planning, but not for
 /// JIT compilation.
-const BEGIN: &str = "begin isolation level read committed; \
-    set local lock_timeout = '2s'; \
-    set local statement_timeout = '60s'; \
-    set local timezone = 'UTC'; \
-    set local row_security = off; \
-    set local plan_cache_mode = 'force_custom_plan'; \
-    set local jit = off";
+fn begin(lock_max: Duration) -> String {
+    format!(
+        "begin isolation level read committed; \
+        set local lock_timeout = {}; \
+        set local statement_timeout = '60s'; \
+        set local timezone = 'UTC'; \
+        set local row_security = off; \
+        set local plan_cache_mode = 'force_custom_plan'; \
+        set local jit = off",
+        lock_max.as_millis()
+    )
+}
 
 /// How often [`Tx::retry`] makes an attempt again before it returns the error.
 const CONTENTION_RETRIES_MAX: usize = 3;
@@ -82,7 +87,8 @@ impl PgStore {
         let mut waits = 0;
         loop {
             waits += 1;
-            let opened = answered(&self.trust, self.answer_max, self.pool.begin_with(BEGIN)).await;
+            let begin = AssertSqlSafe(begin(self.lock_max));
+            let opened = answered(&self.trust, self.answer_max, self.pool.begin_with(begin)).await;
             let are_all_used = self.pool.size() >= self.pool.options().get_max_connections();
             match opened {
                 Err(sqlx::Error::PoolTimedOut) if are_all_used && waits < WAITS_MAX => {}

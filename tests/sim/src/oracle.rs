@@ -1,0 +1,356 @@
+//! The oracle: reads both sides and the control plane without the engine, and names everything that is not explained.
+//!
+//! An edit that no user replaced must be the final value of both sides, or stand in a conflict or in the log of
+//! discarded values. Every difference between the sides must be an open conflict, or a lookup that waits for its parent.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde_json::Value as Json;
+use sqlx::{AssertSqlSafe, PgConnection};
+
+use crate::script::{Side, World};
+use crate::shapes::{KEY, SHAPES};
+use crate::users::{Edit, Seen, SeenRecords, Users};
+
+/// What a world showed that must never be.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Finding {
+    /// The invariant, as `I1`.
+    pub invariant: &'static str,
+    /// What was found.
+    pub what: String,
+    /// What the control plane holds about the record.
+    pub evidence: String,
+}
+
+/// Everything that is read when a world has ended.
+struct End<'a> {
+    world: &'a World,
+    users: &'a Users,
+    postgres: Vec<SeenRecords>,
+    salesforce: Vec<SeenRecords>,
+    /// Open conflicts by object, record and field; a delete that met an edit has no field.
+    conflicts: BTreeMap<(usize, String, String), Json>,
+    /// Values in the log of discarded ones.
+    logged: BTreeSet<(usize, String, String, String)>,
+}
+
+/// Returns what is wrong at the end of a world.
+pub(crate) async fn findings(world: &World, users: &mut Users) -> anyhow::Result<Vec<Finding>> {
+    let doubles = doubles(&mut users.postgres).await?;
+    let tasks = json_rows(&mut users.postgres, TASKS).await?;
+    let end = End::read(world, users).await?;
+    let mut found: Vec<Found> = doubles.into_iter().map(|what| ("I6", None, what)).collect();
+    found.extend(end.left_over(&tasks));
+    found.extend(end.differences());
+    found.extend(end.lost());
+    found.extend(end.invented());
+    found.extend(end.resurrected());
+    let mut findings = Vec::new();
+    for (invariant, record, what) in found {
+        let evidence = match record {
+            Some((place, key)) => evidence(users, place, &key).await?,
+            None => String::new(),
+        };
+        findings.push(Finding {
+            invariant,
+            what,
+            evidence,
+        });
+    }
+    Ok(findings)
+}
+
+const CONFLICTS: &str =
+    "select link.object, link.external_id, coalesce(conflict.field, '') as field,
+        conflict.postgres_value, conflict.salesforce_value
+    from syncline.sync_conflict as conflict join syncline.sync_link as link using (record_id)
+    where conflict.state = 'open'";
+
+const LOGGED: &str = "select link.object, link.external_id, discarded.field, discarded.value
+    from syncline.sync_discarded_value as discarded join syncline.sync_link as link using (record_id)";
+
+const TASKS: &str =
+    "select link.object, link.external_id, task.state, task.attempts, task.code, task.reason
+    from syncline.sync_task as task join syncline.sync_link as link using (record_id)";
+
+/// An invariant, the record that breaks it, and how.
+type Found = (&'static str, Option<(usize, String)>, String);
+
+impl<'a> End<'a> {
+    async fn read(world: &'a World, users: &'a mut Users) -> anyhow::Result<Self> {
+        let mut sides = [Vec::new(), Vec::new()];
+        for (side, records) in [Side::Postgres, Side::Salesforce]
+            .into_iter()
+            .zip(&mut sides)
+        {
+            for place in 0..SHAPES.len() {
+                records.push(users.seen(side, place).await?);
+            }
+        }
+        let [postgres, salesforce] = sides;
+        let conflicts = json_rows(&mut users.postgres, CONFLICTS).await?;
+        let logged = json_rows(&mut users.postgres, LOGGED).await?;
+        let users = &*users;
+        let about = |row: &Json| {
+            (
+                users.place_of(row),
+                users.record_of(row),
+                word(row, "field"),
+            )
+        };
+        let logged = logged.iter().map(|row| {
+            let (place, key, field) = about(row);
+            (place, key, field, word(row, "value"))
+        });
+        Ok(Self {
+            world,
+            users,
+            postgres,
+            salesforce,
+            conflicts: conflicts
+                .iter()
+                .map(|row| (about(row), row.clone()))
+                .collect(),
+            logged: logged.collect(),
+        })
+    }
+
+    /// Work that does not end, and records that are parked without a reason that this world has.
+    fn left_over(&self, tasks: &[Json]) -> Vec<Found> {
+        let is_left = |task: &&Json| {
+            let (place, key) = (self.users.place_of(task), self.users.record_of(task));
+            let row = self.postgres[place].get(&key);
+            task["code"] != "missing_parent"
+                || !row.is_some_and(|row| self.waits_for_parent(place, row))
+        };
+        let tell = |task: &Json| {
+            let record = (self.users.place_of(task), self.users.record_of(task));
+            ("I1", Some(record), format!("work is left: {task}"))
+        };
+        tasks.iter().filter(is_left).map(tell).collect()
+    }
+
+    fn differences(&self) -> Vec<Found> {
+        let mut found = Vec::new();
+        for (place, shape) in SHAPES.iter().enumerate() {
+            let (here, there) = (&self.postgres[place], &self.salesforce[place]);
+            let keys: BTreeSet<&String> = here.keys().chain(there.keys()).collect();
+            for key in keys {
+                let record = Some((place, key.clone()));
+                let in_conflict = |field: &str| {
+                    self.conflicts
+                        .contains_key(&(place, key.clone(), field.to_owned()))
+                };
+                let (Some(row), Some(there)) = (here.get(key), there.get(key)) else {
+                    if !in_conflict("") {
+                        let side = if here.contains_key(key) {
+                            "Postgres"
+                        } else {
+                            "Salesforce"
+                        };
+                        found.push((
+                            "I1",
+                            record,
+                            format!("{} {key} is in {side} alone", shape.object),
+                        ));
+                    }
+                    continue;
+                };
+                let compared = [
+                    ("External_Id__c", "External_Id__c"),
+                    ("parent", shape.lookup.0),
+                ];
+                let fields = shape.fields.iter().map(|(field, _)| (*field, *field));
+                for (shown, field) in fields.chain(compared) {
+                    let waits = shown == "parent" && self.waits_for_parent(place, row);
+                    if row[shown] != there[shown] && !in_conflict(field) && !waits {
+                        let what = format!(
+                            "{} {key}.{field}: {} here, {} there",
+                            shape.object, row[shown], there[shown]
+                        );
+                        found.push(("I1", record.clone(), what));
+                    }
+                }
+            }
+        }
+        found
+    }
+
+    /// Returns true if the row names a parent, by a name that it has or had, that is not on both sides.
+    fn waits_for_parent(&self, place: usize, row: &Seen) -> bool {
+        let Some(name) = row["parent"].as_str() else {
+            return false;
+        };
+        let parent = SHAPES[place].parent;
+        let Some(key) = self.users.log.names.get(&(parent, name.to_owned())) else {
+            return true;
+        };
+        !(self.postgres[parent].contains_key(key) && self.salesforce[parent].contains_key(key))
+    }
+
+    /// Edits of which no trace is left.
+    fn lost(&self) -> Vec<Found> {
+        let lost = self
+            .users
+            .log
+            .unreplaced
+            .iter()
+            .filter(|edit| !self.is_kept(edit));
+        lost.map(|(place, key, field, value)| {
+            let what = format!("lost: {} {key}.{field} = {value}", SHAPES[*place].object);
+            ("I2", Some((*place, key.clone())), what)
+        })
+        .collect()
+    }
+
+    fn is_kept(&self, (place, key, field, value): &Edit) -> bool {
+        let shown = |side: &[SeenRecords]| {
+            side[*place]
+                .get(key)
+                .is_some_and(|record| record[*field] == **value)
+        };
+        let conflict = self
+            .conflicts
+            .get(&(*place, key.clone(), (*field).to_owned()));
+        let in_conflict = conflict.is_some_and(|conflict| {
+            conflict["postgres_value"] == **value || conflict["salesforce_value"] == **value
+        });
+        let delete_waits = self
+            .conflicts
+            .contains_key(&(*place, key.clone(), String::new()));
+        shown(&self.postgres) && shown(&self.salesforce)
+            || in_conflict
+            || self
+                .logged
+                .contains(&(*place, key.clone(), (*field).to_owned(), value.clone()))
+            || delete_waits && (shown(&self.postgres) || shown(&self.salesforce))
+    }
+
+    /// Values that no user gave to this field of this record.
+    fn invented(&self) -> Vec<Found> {
+        let mut found = Vec::new();
+        for (place, shape) in SHAPES.iter().enumerate() {
+            for (key, record) in self.postgres[place].iter().chain(&self.salesforce[place]) {
+                for (field, _) in shape.fields {
+                    let Some(value) = record[field].as_str() else {
+                        continue;
+                    };
+                    if !self.users.log.written.contains(&(
+                        place,
+                        key.clone(),
+                        field,
+                        value.to_owned(),
+                    )) {
+                        let what = format!("invented: {} {key}.{field} = {value}", shape.object);
+                        found.push(("I7", Some((place, key.clone())), what));
+                    }
+                }
+            }
+        }
+        found
+    }
+
+    /// Records that were deleted, that nobody restored or edited, and that live.
+    fn resurrected(&self) -> Vec<Found> {
+        let log = &self.users.log;
+        let lives = |(place, key): &&(usize, String)| {
+            self.postgres[*place].contains_key(key) || self.salesforce[*place].contains_key(key)
+        };
+        let edits_count = self.world.on_edit != "delete_wins";
+        let dead = log
+            .deleted
+            .iter()
+            .filter(|record| !(edits_count && log.touched.contains(*record)));
+        dead.filter(lives)
+            .filter(|(place, key)| {
+                !self
+                    .conflicts
+                    .contains_key(&(*place, key.clone(), String::new()))
+            })
+            .map(|(place, key)| {
+                (
+                    "I4",
+                    Some((*place, key.clone())),
+                    format!("{} {key} was deleted and lives", SHAPES[*place].object),
+                )
+            })
+            .collect()
+    }
+}
+
+impl Users {
+    fn place_of(&self, row: &Json) -> usize {
+        SHAPES
+            .iter()
+            .position(|shape| row["object"] == shape.object)
+            .unwrap_or_default()
+    }
+
+    /// Returns the record of a row of the control plane.
+    fn record_of(&self, row: &Json) -> String {
+        let name = (self.place_of(row), word(row, "external_id"));
+        self.log.names.get(&name).cloned().unwrap_or(name.1)
+    }
+}
+
+/// Returns records that exist twice in the tables. Salesforce refuses a second record with an external id, but not one
+/// with another.
+async fn doubles(postgres: &mut PgConnection) -> anyhow::Result<Vec<String>> {
+    let mut found = Vec::new();
+    for shape in &SHAPES {
+        let query = format!(
+            "select {0} as key from {1} group by {0} having count(*) > 1",
+            KEY.1, shape.table
+        );
+        for row in json_rows(postgres, &query).await? {
+            found.push(format!("{} {} is there twice", shape.object, row["key"]));
+        }
+    }
+    Ok(found)
+}
+
+/// Returns what the control plane knows of a record.
+async fn evidence(users: &mut Users, place: usize, key: &str) -> anyhow::Result<String> {
+    let names = users
+        .log
+        .names
+        .iter()
+        .filter(|((of, _), known)| *of == place && *known == key);
+    let names: Vec<String> = names.map(|((_, name), _)| format!("'{name}'")).collect();
+    let links = format!(
+        "select record_id from syncline.sync_link where object = '{}' and external_id in ({})",
+        SHAPES[place].object,
+        names.join(", ")
+    );
+    let mut lines = Vec::new();
+    for table in [
+        "sync_link",
+        "sync_task",
+        "sync_conflict",
+        "sync_discarded_value",
+        "sync_intent",
+        "sync_journal",
+        "sync_dead_letter",
+    ] {
+        let rows = format!("select * from syncline.{table} where record_id in ({links})");
+        let rows = json_rows(&mut users.postgres, &rows).await?;
+        lines.extend(rows.iter().map(|row| format!("{table}: {row}")));
+    }
+    Ok(lines.join("\n"))
+}
+
+async fn json_rows(postgres: &mut PgConnection, query: &str) -> anyhow::Result<Vec<Json>> {
+    let query = format!("select to_jsonb(found) from ({query}) as found");
+    Ok(sqlx::query_scalar(AssertSqlSafe(query))
+        .persistent(false)
+        .fetch_all(postgres)
+        .await?)
+}
+
+fn word(row: &Json, name: &str) -> String {
+    let value = &row[name];
+    value
+        .as_str()
+        .map_or_else(|| value.to_string(), str::to_owned)
+}

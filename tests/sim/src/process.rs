@@ -1,0 +1,234 @@
+//! One process of the engine: its connections, its client, and the job that it is at.
+
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Context as _;
+use salesforce_org::in_process::InProcess;
+use secrecy::SecretString;
+use syncline::capture::CaptureOptions;
+use syncline::config::TenantConfig;
+use syncline::engine::SyncEngine;
+use syncline::job::error::Error;
+use syncline::model::ids::{ObjectName, TenantId};
+use syncline::store::{PgStore, PgStoreOptions};
+use tokio::time::timeout;
+
+use crate::clock::{WorldClock, WorldIds};
+use crate::gate::{Fate, Gates};
+use crate::script::JobName;
+use crate::shapes::SHAPES;
+use crate::transport;
+use crate::wire::Wire;
+
+/// How often a process must be found at its gates, with other tasks run in between, until it is there for good: a job
+/// may have several calls on their way.
+const CALM: usize = 8;
+
+/// Longest time of one call. No call takes nearly as long, so a job that reaches it hangs.
+const STUCK: Duration = Duration::from_secs(60);
+
+/// Longest wait for a lock. Who holds one stands still while another process takes a step: to wait longer changes
+/// nothing.
+const LOCK_MAX: Duration = Duration::from_millis(20);
+
+/// The time that jobs are given.
+const JOB_TIME: Duration = Duration::from_secs(600);
+
+type Job = Pin<Box<dyn Future<Output = Result<(), Error>>>>;
+
+/// A process of the engine.
+pub(crate) struct Process {
+    pub(crate) engine: SyncEngine,
+    pub(crate) store: PgStore,
+    tenant: TenantId,
+    gates: Arc<Gates>,
+    /// The folder of its way to Postgres.
+    address: String,
+    job: Option<(JobName, Job)>,
+}
+
+/// What processes are made of.
+pub(crate) struct Parts<'a> {
+    pub(crate) wire: &'a Wire,
+    pub(crate) org: &'a InProcess,
+    pub(crate) config: &'a TenantConfig,
+    pub(crate) clock: &'a WorldClock,
+}
+
+/// How far a process came.
+#[derive(Debug)]
+pub(crate) enum Progress {
+    /// The job waits at a gate.
+    AtGate,
+    /// The job has ended, well or with this error.
+    Ended(JobName, Option<String>),
+    /// There is no job.
+    Idle,
+}
+
+impl Process {
+    /// Starts the process of this number, which no other may have had.
+    pub(crate) fn start(parts: &Parts<'_>, number: u64, seed: u64) -> anyhow::Result<Self> {
+        let gates = Arc::new(Gates::default());
+        let options = PgStoreOptions {
+            lock_max: LOCK_MAX,
+            ..PgStoreOptions::new(SecretString::from(parts.wire.url(number, &gates)))
+        };
+        let store = PgStore::open(&options)?;
+        let client = transport::client(parts.org, &gates);
+        let engine = SyncEngine::builder()
+            .tenant(
+                parts.config.clone(),
+                Arc::new(store.clone()),
+                Arc::new(client),
+            )
+            .clock(Arc::new(parts.clock.clone()))
+            .ids(Arc::new(WorldIds::new(seed ^ (number << 32))))
+            .worker(&format!("process-{number}"))
+            .build();
+        Ok(Self {
+            engine,
+            store,
+            tenant: parts.config.tenant.clone(),
+            gates,
+            address: parts.wire.address(),
+            job: None,
+        })
+    }
+
+    /// Lets every call pass from now on, or not any more.
+    pub(crate) fn set_open(&self, is_open: bool) {
+        self.gates.set_open(is_open);
+    }
+
+    /// Returns true if it is at a job.
+    pub(crate) fn is_working(&self) -> bool {
+        self.job.is_some()
+    }
+
+    /// Begins a job and runs it to its first gate.
+    pub(crate) async fn begin(&mut self, name: JobName) -> anyhow::Result<Progress> {
+        let (engine, tenant) = (self.engine.clone(), self.tenant.clone());
+        let options = CaptureOptions::draining(engine.deadline_in(JOB_TIME));
+        let job: Job = Box::pin(async move {
+            match name {
+                JobName::CapturePostgres => {
+                    engine.capture_postgres(&tenant, &options).await.map(drop)
+                }
+                JobName::CaptureSalesforce => {
+                    engine.capture_salesforce(&tenant, &options).await.map(drop)
+                }
+                JobName::Apply(place) => {
+                    let object = ObjectName::parse(SHAPES[place].object)
+                        .expect("objects of the worlds have names");
+                    engine
+                        .apply(&tenant, &object, 0, options.deadline)
+                        .await
+                        .map(drop)
+                }
+                JobName::Sweep => engine.sweep(&tenant).await.map(drop),
+                JobName::CompareRecent => engine
+                    .reconcile_incremental(&tenant, options.deadline)
+                    .await
+                    .map(drop),
+                JobName::Compare => engine
+                    .reconcile_full(&tenant, options.deadline)
+                    .await
+                    .map(drop),
+                JobName::Release => {
+                    engine.release_orphaned_leases().await;
+                    Ok(())
+                }
+            }
+        });
+        self.job = Some((name, job));
+        self.settle().await
+    }
+
+    /// Decides what becomes of the next call, and runs the job to its next gate. Returns the call, too.
+    pub(crate) async fn turn(
+        &mut self,
+        pick: u64,
+        fate: Fate,
+    ) -> anyhow::Result<(Option<String>, Progress)> {
+        let call = self.gates.release(pick, fate);
+        Ok((call, self.settle().await?))
+    }
+
+    /// Gives the job up. Its connections stay. Returns which job it was.
+    pub(crate) async fn abandon(&mut self) -> anyhow::Result<Option<JobName>> {
+        let name = self.job.take().map(|(name, _)| name);
+        self.calm_down().await?;
+        Ok(name)
+    }
+
+    /// Returns the server processes of connections that were cut since the last call.
+    pub(crate) fn take_cut(&self) -> Vec<i32> {
+        self.gates.take_cut()
+    }
+
+    /// Ends the process: its job, its memory and its connections. Returns its gates, which get to know which
+    /// connections were cut.
+    pub(crate) fn kill(self) -> Arc<Gates> {
+        self.gates.kill();
+        self.gates
+    }
+
+    /// Runs the job until it stands at a gate or has ended.
+    async fn settle(&mut self) -> anyhow::Result<Progress> {
+        let Some((name, job)) = &mut self.job else {
+            return Ok(Progress::Idle);
+        };
+        let name = *name;
+        let mut calm = 0;
+        let ended = loop {
+            if self.gates.is_busy() || self.gates.waiting() == 0 {
+                calm = 0;
+                tokio::select! { biased;
+                    ended = &mut *job => break ended,
+                    () = self.gates.changed() => {}
+                    () = tokio::time::sleep(STUCK) => anyhow::bail!("{name:?} hangs"),
+                }
+            } else {
+                calm += 1;
+                if calm > CALM {
+                    return Ok(Progress::AtGate);
+                }
+                tokio::select! { biased;
+                    ended = &mut *job => break ended,
+                    () = tokio::task::yield_now() => {}
+                }
+            }
+        };
+        self.job = None;
+        self.calm_down().await?;
+        let error = ended.err().map(|error| self.told(&error.to_string()));
+        Ok(Progress::Ended(name, error))
+    }
+
+    /// Returns an error as the story tells it: without the address, which differs every time.
+    fn told(&self, error: &str) -> String {
+        error.replace(&self.address, "the server")
+    }
+
+    /// Lets what an ended job has left behind finish: connections roll back and return to their pool.
+    async fn calm_down(&self) -> anyhow::Result<()> {
+        let mut calm = 0;
+        while calm < CALM {
+            if self.gates.release(0, Fate::Pass).is_some() {
+                calm = 0;
+            } else if self.gates.is_busy() {
+                calm = 0;
+                timeout(STUCK, self.gates.changed())
+                    .await
+                    .context("a connection hangs")?;
+            } else {
+                calm += 1;
+                tokio::task::yield_now().await;
+            }
+        }
+        Ok(())
+    }
+}

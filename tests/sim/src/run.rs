@@ -1,0 +1,438 @@
+//! Plays a script: one process takes a step at a time, so that the same script ends the same way.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use anyhow::Context as _;
+use salesforce_org::in_process::InProcess;
+use salesforce_org::{FaultAction, Org, Request};
+use secrecy::SecretString;
+use serde_json::json;
+use sqlx::{AssertSqlSafe, Connection as _, PgConnection};
+use syncline::config::{Config, TenantConfig};
+use syncline::model::ids::TenantId;
+use syncline::ports::Clock as _;
+use syncline::store::{PgStore, PgStoreOptions};
+use throwaway_postgres::TestDatabase;
+
+use crate::clock::{self, WorldClock};
+use crate::gate::{Fate, Gates};
+use crate::met;
+use crate::oracle::{self, Finding};
+use crate::process::{Parts, Process, Progress};
+use crate::script::{Act, FaultKind, JobName, LONG_PAUSE_MS, OrgFault, Script, Side, Step};
+use crate::shapes::{self, SHAPES};
+use crate::users::{UserLog, Users};
+use crate::wire::Wire;
+
+/// How soon a quiet subscription gets the newest position: at once, so that nothing waits in real time.
+const KEEP_ALIVE: Duration = Duration::from_millis(1);
+
+/// Rounds until a world without faults must be quiet.
+const ROUNDS_MAX: usize = 40;
+
+/// Time of one of these rounds: longer than every lease, and than most waits of records.
+const ROUND_MS: i64 = 20 * 60 * 1_000;
+
+/// How a world ended.
+#[derive(Debug)]
+pub struct Verdict {
+    /// What must never be. Nothing, if all is well.
+    pub findings: Vec<Finding>,
+    /// Everything that happened, a line each.
+    pub story: Vec<String>,
+    /// Calls and statements of the engine.
+    pub calls: usize,
+    /// How often everything was met that [`everything_to_meet`](crate::everything_to_meet) names.
+    pub met: BTreeMap<String, u32>,
+}
+
+impl Verdict {
+    /// Returns a number that is the same for the same story and findings.
+    pub fn hash(&self) -> String {
+        let mut hasher = blake3::Hasher::new();
+        for line in &self.story {
+            hasher.update(line.as_bytes());
+        }
+        for finding in &self.findings {
+            hasher.update(finding.what.as_bytes());
+        }
+        hasher.finalize().to_hex().to_string()
+    }
+}
+
+/// Plays a script to its end. Fails if the world itself does not work.
+pub async fn play(script: &Script) -> anyhow::Result<Verdict> {
+    let mut stage = Stage::build(script).await?;
+    for (place, step) in script.steps.iter().enumerate() {
+        let line = stage
+            .step(step)
+            .await
+            .with_context(|| format!("step {place}: {step:?}"))?;
+        stage.story.push(format!("{place:>3} {line}"));
+    }
+    let is_quiet = stage.come_to_rest().await?;
+    let mut findings = oracle::findings(&script.world, &mut stage.users).await?;
+    if !is_quiet {
+        findings.push(Finding {
+            invariant: "I3",
+            what: format!("not quiet after {ROUNDS_MAX} rounds"),
+            evidence: String::new(),
+        });
+    }
+    Ok(Verdict {
+        findings,
+        story: stage.story,
+        calls: stage.calls,
+        met: stage.met,
+    })
+}
+
+/// A world while it is played.
+struct Stage {
+    wire: Wire,
+    /// Dropped with the world.
+    _database: TestDatabase,
+    org: InProcess,
+    config: TenantConfig,
+    clock: WorldClock,
+    users: Users,
+    processes: Vec<Process>,
+    /// How many processes were started.
+    started: u64,
+    seed: u64,
+    story: Vec<String>,
+    calls: usize,
+    met: BTreeMap<String, u32>,
+}
+
+impl Stage {
+    async fn build(script: &Script) -> anyhow::Result<Self> {
+        let world = &script.world;
+        let database = database(script).await;
+        let clock = WorldClock::new();
+        let mut org = Org::default();
+        org.set_wall_ms(clock.now_ms());
+        let org = InProcess::new(org, KEEP_ALIVE);
+        let mapping = shapes::mapping(world);
+        let tenant = TenantId::parse("acme")?;
+        let config = Config::parse(&mapping)
+            .map_err(|error| anyhow::anyhow!("{error}"))?
+            .tenants[&tenant]
+            .clone();
+        let mut postgres = database.connect().await;
+        sqlx::raw_sql("set lock_timeout = '20ms'")
+            .execute(&mut postgres)
+            .await?;
+        let mut stage = Self {
+            users: Users {
+                org: org.clone(),
+                postgres,
+                log: UserLog::default(),
+            },
+            wire: Wire::before(database.url())?,
+            _database: database,
+            org,
+            config,
+            clock,
+            processes: Vec::new(),
+            started: 0,
+            seed: script.seed,
+            story: vec![format!("{world:?}")],
+            calls: 0,
+            met: BTreeMap::new(),
+        };
+        for word in world.words() {
+            *stage.met.entry(word).or_default() += 1;
+        }
+        for _ in 0..world.processes {
+            let process = stage.start()?;
+            stage.processes.push(process);
+        }
+        stage.install(&tenant).await?;
+        for place in 0..world.records * 2 {
+            let side = [Side::Postgres, Side::Salesforce][place % 2];
+            for object in 0..SHAPES.len() {
+                let pick = u64::try_from(object)?;
+                let (line, _) = stage.users.act(side, Act::Create, pick).await?;
+                stage.story.push(line);
+            }
+        }
+        Ok(stage)
+    }
+
+    /// Counts something that was met.
+    fn meet(&mut self, what: &impl std::fmt::Debug) {
+        *self.met.entry(met::word(what)).or_default() += 1;
+    }
+
+    fn start(&mut self) -> anyhow::Result<Process> {
+        self.started += 1;
+        let parts = Parts {
+            wire: &self.wire,
+            org: &self.org,
+            config: &self.config,
+            clock: &self.clock,
+        };
+        Process::start(&parts, self.started, self.seed)
+    }
+
+    async fn install(&mut self, tenant: &TenantId) -> anyhow::Result<()> {
+        let first = &self.processes[0];
+        first.set_open(true);
+        let mapped = first.engine.mapped_objects(tenant).await?;
+        first.store.install(&mapped).await?;
+        first.set_open(false);
+        Ok(())
+    }
+
+    /// Takes a step. Returns what happened.
+    async fn step(&mut self, step: &Step) -> anyhow::Result<String> {
+        let line = match *step {
+            Step::User { side, act, pick } => {
+                let (told, done) = self.users.act(side, act, pick).await?;
+                if done {
+                    self.meet(&(side, act));
+                }
+                told
+            }
+            Step::Work {
+                process,
+                job,
+                turns,
+                lose,
+                pick,
+            } => self.work(process, job, turns, lose, pick).await?,
+            Step::Kill { process } => {
+                let next = self.start()?;
+                let killed = std::mem::replace(&mut self.processes[process], next);
+                if killed.is_working() {
+                    self.meet(&FaultKind::Kill);
+                }
+                let gates = killed.kill();
+                self.await_cut(&gates).await?;
+                format!("process {process} is killed")
+            }
+            Step::Abandon { process } => {
+                let job = self.processes[process].abandon().await?;
+                if job.is_some() {
+                    self.meet(&FaultKind::Abandon);
+                }
+                format!("process {process} gives up {job:?}")
+            }
+            Step::Pass { ms } => {
+                if ms >= LONG_PAUSE_MS {
+                    self.meet(&FaultKind::LongPause);
+                }
+                self.pass(ms).await?;
+                format!("{ms} ms pass")
+            }
+            Step::Fail(fault) => {
+                self.org.with_org(|org| org.declare(&fault_of(fault)));
+                self.meet(&fault);
+                format!("Salesforce: {fault:?} next")
+            }
+        };
+        Ok(line)
+    }
+
+    async fn work(
+        &mut self,
+        place: usize,
+        job: JobName,
+        turns: u16,
+        lose: Option<(u16, Fate)>,
+        pick: u64,
+    ) -> anyhow::Result<String> {
+        let mut told = String::new();
+        let process = &mut self.processes[place];
+        let mut progress = Progress::AtGate;
+        if !process.is_working() {
+            progress = process.begin(job).await?;
+            told = format!("begins {job:?}, ");
+        }
+        let mut turn = 0;
+        let mut lost = false;
+        while matches!(progress, Progress::AtGate) && turn < turns {
+            let fate = lose
+                .filter(|(at, _)| *at == turn)
+                .map_or(Fate::Pass, |(_, fate)| fate);
+            let (call, next) = process.turn(pick, fate).await?;
+            self.calls += 1;
+            progress = next;
+            turn += 1;
+            if fate != Fate::Pass {
+                lost = true;
+                told = format!("{told}{fate:?} of {}, ", call.unwrap_or_default());
+            }
+            let cut = process.take_cut();
+            wait_for_end(&mut self.users.postgres, &cut).await?;
+        }
+        if let (true, Some((_, fate))) = (lost, lose) {
+            self.meet(&fate);
+        }
+        if let Progress::Ended(job, _) = progress {
+            self.meet(&job);
+        }
+        let ended = match progress {
+            Progress::AtGate => "stands".to_owned(),
+            Progress::Idle => "has nothing to do".to_owned(),
+            Progress::Ended(job, None) => format!("has done {job:?}"),
+            Progress::Ended(job, Some(error)) => format!("failed at {job:?}: {error}"),
+        };
+        Ok(format!("process {place} {told}{turn} calls, {ended}"))
+    }
+
+    async fn pass(&mut self, ms: i64) -> anyhow::Result<()> {
+        self.clock.advance(ms);
+        self.org.with_org(|org| org.advance_ms(ms));
+        let at = format!(
+            "update sim.clock set at = to_timestamp({}::numeric / 1000)",
+            self.clock.now_ms()
+        );
+        sqlx::raw_sql(AssertSqlSafe(at))
+            .execute(&mut self.users.postgres)
+            .await?;
+        Ok(())
+    }
+
+    async fn await_cut(&mut self, gates: &Gates) -> anyhow::Result<()> {
+        // The connections end with their tasks.
+        for _ in 0..8 {
+            tokio::task::yield_now().await;
+        }
+        wait_for_end(&mut self.users.postgres, &gates.take_cut()).await
+    }
+
+    /// Ends all faults, and lets every job run until there is no more work. Returns whether that was reached.
+    async fn come_to_rest(&mut self) -> anyhow::Result<bool> {
+        for process in &self.processes {
+            process.set_open(true);
+        }
+        for what in ["faults", "pubsub/refusals", "locks"] {
+            let request = Request::new("DELETE", &format!("/_org/{what}")).json(&json!({}));
+            self.org.with_org(|org| org.request(&request));
+        }
+        for place in 0..self.processes.len() {
+            // The rest of what it is at, or nothing.
+            let _ = self.processes[place].turn(0, Fate::Pass).await?;
+        }
+        let mut quiet_rounds = 0;
+        for round in 0..ROUNDS_MAX {
+            self.pass(ROUND_MS).await?;
+            let before = self.users.fingerprint().await?;
+            let mut jobs = vec![
+                JobName::Sweep,
+                JobName::CapturePostgres,
+                JobName::CaptureSalesforce,
+            ];
+            jobs.extend([JobName::Apply(0), JobName::Apply(1)]);
+            // A comparison finds what leaves no event.
+            if quiet_rounds == 1 {
+                jobs.push(JobName::Compare);
+            }
+            for job in jobs {
+                if let Progress::Ended(job, Some(error)) = self.processes[0].begin(job).await? {
+                    self.story.push(format!("at rest, {job:?} failed: {error}"));
+                }
+            }
+            let is_quiet = self.users.fingerprint().await? == before && self.due().await? == 0;
+            let open = self.open_work().await?;
+            self.story
+                .push(format!("round {round} is quiet: {is_quiet}{open}"));
+            quiet_rounds = if is_quiet { quiet_rounds + 1 } else { 0 };
+            if quiet_rounds == 3 {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
+    /// Returns the open work, for the story.
+    async fn open_work(&mut self) -> anyhow::Result<String> {
+        let open = "select string_agg(concat_ws(' ', ', ', link.object, link.external_id, task.state, task.code, task.attempts), '')
+            from syncline.sync_task as task join syncline.sync_link as link using (record_id)";
+        let open: Option<String> = sqlx::query_scalar(open)
+            .persistent(false)
+            .fetch_one(&mut self.users.postgres)
+            .await?;
+        Ok(open.unwrap_or_default())
+    }
+
+    /// Counts open work that is neither parked nor waits for a parent.
+    async fn due(&mut self) -> anyhow::Result<i64> {
+        let open = "select count(*) from syncline.sync_task where state <> 'parked' and code is distinct from 'missing_parent'";
+        Ok(sqlx::query_scalar(open)
+            .persistent(false)
+            .fetch_one(&mut self.users.postgres)
+            .await?)
+    }
+}
+
+/// Waits until the server processes of cut connections have ended: what they did not commit is rolled back then.
+async fn wait_for_end(postgres: &mut PgConnection, server_processes: &[i32]) -> anyhow::Result<()> {
+    if server_processes.is_empty() {
+        return Ok(());
+    }
+    loop {
+        let left: i64 =
+            sqlx::query_scalar("select count(*) from pg_stat_activity where pid = any ($1)")
+                .bind(server_processes)
+                .fetch_one(&mut *postgres)
+                .await?;
+        if left == 0 {
+            return Ok(());
+        }
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+}
+
+/// Returns a database with the tables of the world, whose time and ids come from the world.
+async fn database(script: &Script) -> TestDatabase {
+    let schema = script.world.schema;
+    TestDatabase::prepared(&schema.kind(), async |url| {
+        let options = PgStoreOptions::new(SecretString::from(url.clone()));
+        let store = PgStore::open(&options).expect("the URL is valid");
+        store
+            .migrate()
+            .await
+            .expect("an empty database can be migrated");
+        let mut connection = PgConnection::connect(&url)
+            .await
+            .expect("the server accepts connections");
+        for statements in [clock::SQL.to_owned(), schema.tables()] {
+            sqlx::raw_sql(AssertSqlSafe(statements))
+                .execute(&mut connection)
+                .await
+                .expect("the statements of the simulator are valid");
+        }
+        connection.close().await.expect("the connection closes");
+        // The partitions of the world's days.
+        store
+            .migrate()
+            .await
+            .expect("a migrated database can be migrated");
+        store.close().await;
+    })
+    .await
+}
+
+fn fault_of(fault: OrgFault) -> salesforce_org::Fault {
+    let refused = |status, code: &str| FaultAction::Reject {
+        status,
+        code: code.to_owned(),
+        message: "try again".to_owned(),
+    };
+    // The users' own queries do not fail: they name no stamps.
+    match fault {
+        OrgFault::LostWrite => FaultAction::FailBeforeWrite.once().on("sobjects"),
+        OrgFault::LostWriteAnswer => FaultAction::FailAfterWrite.once().on("sobjects"),
+        OrgFault::LostReadAnswer => FaultAction::FailAfterWrite.once().on("SystemModstamp"),
+        OrgFault::SessionAtWrite => FaultAction::ExpireSession.once().on("sobjects"),
+        OrgFault::SessionAtRead => FaultAction::ExpireSession.once().on("SystemModstamp"),
+        OrgFault::Unavailable => refused(503, "SERVER_UNAVAILABLE").once().on("sobjects"),
+        OrgFault::LockedRow => refused(400, "UNABLE_TO_LOCK_ROW").once().on("sobjects"),
+        OrgFault::DoubleEvents => FaultAction::DuplicateEvents.once(),
+        OrgFault::ResetStream => FaultAction::ResetStream.once(),
+    }
+}

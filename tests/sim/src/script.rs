@@ -1,0 +1,373 @@
+//! What a seed decides: the world, and every step of users, jobs, faults and time.
+//!
+//! A step names no record and no call: it holds numbers that pick one of those that are there then. So a script from
+//! which steps are removed is a script again, which is how a failing one is made short.
+
+use rand::rngs::StdRng;
+use rand::seq::IndexedRandom as _;
+use rand::{RngExt, SeedableRng};
+
+use crate::gate::Fate;
+use crate::shapes::{OnDelete, Schema};
+
+/// Fewest and most steps of a script.
+const STEPS: std::ops::Range<usize> = 60..120;
+
+/// Policies of conflicts.
+pub(crate) const CONFLICTS: [&str; 4] = [
+    "manual_review",
+    "salesforce_wins",
+    "postgres_wins",
+    "last_writer_wins",
+];
+
+/// Policies of a delete that meets an edit.
+pub(crate) const ON_EDIT: [&str; 3] = ["manual", "delete_wins", "edit_wins"];
+
+/// Ways to capture changes of Salesforce.
+pub(crate) const CAPTURES: [&str; 2] = ["pubsub", "poll"];
+
+/// Shortest of the pauses in which leases expire: they are up to 180 s long, and not every one is new.
+pub(crate) const LONG_PAUSE_MS: i64 = 60_000;
+
+/// Turns that let a job run to its end.
+pub(crate) const TO_THE_END: u16 = u16::MAX;
+
+/// Everything that one seed decides.
+#[derive(Debug, Clone)]
+pub struct Script {
+    /// The seed.
+    pub seed: u64,
+    /// What holds from the beginning.
+    pub world: World,
+    /// What happens, in order.
+    pub steps: Vec<Step>,
+}
+
+/// What holds in a world from its beginning.
+#[derive(Debug, Clone)]
+pub struct World {
+    /// The policy of conflicts.
+    pub conflicts: &'static str,
+    /// The policy of a delete that meets an edit.
+    pub on_edit: &'static str,
+    /// How changes of Salesforce are captured.
+    pub capture: &'static str,
+    /// The tables.
+    pub schema: Schema,
+    /// Processes of the engine.
+    pub processes: usize,
+    /// Records of each object that users create before the first step.
+    pub records: usize,
+    /// What can go wrong.
+    pub faults: Vec<FaultKind>,
+}
+
+/// One kind of thing that goes wrong.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum FaultKind {
+    /// A call or statement never arrives.
+    LostCall,
+    /// The answer to a call or statement never arrives.
+    LostAnswer,
+    /// A process ends in the middle of a job.
+    Kill,
+    /// A job is given up by its process.
+    Abandon,
+    /// Time passes in which a lease expires.
+    LongPause,
+    /// Salesforce refuses or breaks calls.
+    Org,
+    /// Change events come twice, or the subscription is cut.
+    Events,
+}
+
+const FAULT_KINDS: [FaultKind; 7] = [
+    FaultKind::LostCall,
+    FaultKind::LostAnswer,
+    FaultKind::Kill,
+    FaultKind::Abandon,
+    FaultKind::LongPause,
+    FaultKind::Org,
+    FaultKind::Events,
+];
+
+/// A side, and its users.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Side {
+    /// The tables.
+    Postgres,
+    /// The org.
+    Salesforce,
+}
+
+/// What a user does. The numbers pick records and fields.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Act {
+    /// Writes a new value into a field.
+    Edit,
+    /// Empties a field.
+    Clear,
+    /// Changes the external id.
+    Rename,
+    /// Sets the lookup to another record.
+    Link,
+    /// Empties the lookup.
+    Unlink,
+    /// Creates a record.
+    Create,
+    /// Deletes a record.
+    Delete,
+    /// Restores a record from the recycle bin; in Postgres it does nothing.
+    Undelete,
+    /// Edits every record of an object in one statement or call.
+    EditAll,
+    /// Edits, and takes it back: a transaction that is rolled back.
+    RollBack,
+}
+
+/// A job of the engine.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum JobName {
+    /// Reads the outbox.
+    CapturePostgres,
+    /// Reads events or polls.
+    CaptureSalesforce,
+    /// Plans and writes the records of one object, by its place.
+    Apply(usize),
+    /// Ends leases that expired, checks triggers, deletes old rows.
+    Sweep,
+    /// Compares recent changes.
+    CompareRecent,
+    /// Compares everything.
+    Compare,
+    /// Releases leases of jobs that were given up.
+    Release,
+}
+
+/// What Salesforce does wrong next.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum OrgFault {
+    /// A write is not made.
+    LostWrite,
+    /// A write is made, and not answered.
+    LostWriteAnswer,
+    /// A read is not answered.
+    LostReadAnswer,
+    /// The session of a write has ended.
+    SessionAtWrite,
+    /// The session of a read has ended.
+    SessionAtRead,
+    /// Maintenance.
+    Unavailable,
+    /// A row is locked.
+    LockedRow,
+    /// Events come twice.
+    DoubleEvents,
+    /// The subscription is cut.
+    ResetStream,
+}
+
+/// One step of a script.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Step {
+    /// A user acts.
+    User {
+        /// Where.
+        side: Side,
+        /// How.
+        act: Act,
+        /// Picks the record, the field and so on.
+        pick: u64,
+    },
+    /// A process begins this job, unless it has one, and makes so many calls.
+    Work {
+        /// The process, by its place.
+        process: usize,
+        /// The job that it begins if it has none.
+        job: JobName,
+        /// How many calls; [`TO_THE_END`] for all.
+        turns: u16,
+        /// The call of this turn has another fate.
+        lose: Option<(u16, Fate)>,
+        /// Picks one of several waiting calls.
+        pick: u64,
+    },
+    /// A process ends in the middle of what it does.
+    Kill {
+        /// The process, by its place.
+        process: usize,
+    },
+    /// A process gives its job up.
+    Abandon {
+        /// The process, by its place.
+        process: usize,
+    },
+    /// Time passes.
+    Pass {
+        /// How much, in milliseconds.
+        ms: i64,
+    },
+    /// Salesforce does something wrong next.
+    Fail(OrgFault),
+}
+
+impl Script {
+    /// Returns what a seed decides.
+    pub fn of(seed: u64) -> Self {
+        let mut rng = StdRng::seed_from_u64(seed);
+        let world = World::draw(&mut rng);
+        let count = rng.random_range(STEPS);
+        let steps = (0..count).map(|_| draw_step(&mut rng, &world)).collect();
+        Self { seed, world, steps }
+    }
+
+    /// Returns the script with these steps alone.
+    pub fn keep(&self, places: &[usize]) -> Self {
+        Self {
+            steps: places
+                .iter()
+                .filter_map(|place| self.steps.get(*place).copied())
+                .collect(),
+            ..self.clone()
+        }
+    }
+}
+
+impl World {
+    fn draw(rng: &mut StdRng) -> Self {
+        let mut one_of = |words: &[&'static str]| words.choose(rng).copied().unwrap_or_default();
+        let conflicts = one_of(&CONFLICTS);
+        let on_edit = one_of(&ON_EDIT);
+        let capture = one_of(&CAPTURES);
+        let schema = Schema {
+            key: [
+                None,
+                Some(OnDelete::NoAction),
+                Some(OnDelete::SetNull),
+                Some(OnDelete::Cascade),
+            ][rng.random_range(0..4)],
+            is_deferred: rng.random_bool(0.5),
+            requires_name: rng.random_bool(0.3),
+        };
+        // One world in eight is calm.
+        let chance = if rng.random_bool(0.125) { 0.0 } else { 0.5 };
+        let faults = FAULT_KINDS
+            .into_iter()
+            .filter(|_| rng.random_bool(chance))
+            .collect();
+        Self {
+            conflicts,
+            on_edit,
+            capture,
+            schema,
+            processes: rng.random_range(1..=3),
+            records: rng.random_range(1..=4),
+            faults,
+        }
+    }
+
+    /// Returns what is counted of it, in the form in which it is counted.
+    pub(crate) fn words(&self) -> [String; 4] {
+        let word = |text: &str| format!("{text:?}");
+        [
+            word(self.conflicts),
+            word(self.on_edit),
+            word(self.capture),
+            format!("{:?}", self.schema.key),
+        ]
+    }
+
+    fn has(&self, fault: FaultKind) -> bool {
+        self.faults.contains(&fault)
+    }
+}
+
+fn draw_step(rng: &mut StdRng, world: &World) -> Step {
+    let process = rng.random_range(0..world.processes);
+    match rng.random_range(0..100) {
+        0..36 => draw_act(rng),
+        36..80 => draw_work(rng, world, process),
+        80..83 if world.has(FaultKind::Kill) => Step::Kill { process },
+        83..86 if world.has(FaultKind::Abandon) => Step::Abandon { process },
+        86..89 if world.has(FaultKind::LongPause) => Step::Pass {
+            ms: rng.random_range(LONG_PAUSE_MS..400_000),
+        },
+        89..93 if world.has(FaultKind::Org) => Step::Fail(draw_fault(rng, FaultKind::Org)),
+        93..95 if world.has(FaultKind::Events) => Step::Fail(draw_fault(rng, FaultKind::Events)),
+        _ => Step::Pass {
+            ms: rng.random_range(1..30_000),
+        },
+    }
+}
+
+fn draw_act(rng: &mut StdRng) -> Step {
+    let act = match rng.random_range(0..100) {
+        0..50 => Act::Edit,
+        50..56 => Act::Clear,
+        56..62 => Act::Rename,
+        62..70 => Act::Link,
+        70..73 => Act::Unlink,
+        73..83 => Act::Create,
+        83..88 => Act::Delete,
+        88..92 => Act::Undelete,
+        92..96 => Act::EditAll,
+        _ => Act::RollBack,
+    };
+    let side = [Side::Postgres, Side::Salesforce][rng.random_range(0..2)];
+    let pick = rng.random_range(0..1_000_000);
+    Step::User { side, act, pick }
+}
+
+fn draw_work(rng: &mut StdRng, world: &World, process: usize) -> Step {
+    let job = match rng.random_range(0..100) {
+        0..25 => JobName::CapturePostgres,
+        25..50 => JobName::CaptureSalesforce,
+        50..70 => JobName::Apply(0),
+        70..86 => JobName::Apply(1),
+        86..91 => JobName::Sweep,
+        91..95 => JobName::CompareRecent,
+        95..97 => JobName::Compare,
+        _ => JobName::Release,
+    };
+    let turns = match rng.random_range(0..10) {
+        0..4 => TO_THE_END,
+        4..8 => rng.random_range(5..80),
+        _ => rng.random_range(1..5),
+    };
+    let lost = [
+        (FaultKind::LostCall, Fate::LoseCall),
+        (FaultKind::LostAnswer, Fate::LoseAnswer),
+    ];
+    let lost: Vec<Fate> = lost
+        .into_iter()
+        .filter(|(kind, _)| world.has(*kind))
+        .map(|(_, fate)| fate)
+        .collect();
+    let is_lost = rng.random_bool(0.15);
+    let at = rng.random_range(0..turns.min(60));
+    let lose = lost.choose(rng).filter(|_| is_lost).map(|fate| (at, *fate));
+    Step::Work {
+        process,
+        job,
+        turns,
+        lose,
+        pick: rng.random_range(0..1_000_000),
+    }
+}
+
+fn draw_fault(rng: &mut StdRng, kind: FaultKind) -> OrgFault {
+    let faults: &[OrgFault] = match kind {
+        FaultKind::Events => &[OrgFault::DoubleEvents, OrgFault::ResetStream],
+        _ => &[
+            OrgFault::LostWrite,
+            OrgFault::LostWriteAnswer,
+            OrgFault::LostReadAnswer,
+            OrgFault::SessionAtWrite,
+            OrgFault::SessionAtRead,
+            OrgFault::Unavailable,
+            OrgFault::LockedRow,
+        ],
+    };
+    faults.choose(rng).copied().unwrap_or(OrgFault::LostWrite)
+}

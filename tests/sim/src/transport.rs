@@ -1,0 +1,79 @@
+//! The way to the org: in this process, through the gates.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use salesforce_org::in_process::{BASE_URL, InProcess};
+use salesforce_org::local;
+use secrecy::SecretString;
+use syncline::salesforce::{
+    GrpcBody, GrpcFailure, HttpFailure, HttpSalesforce, Login, MemoryTokenStore, SalesforceOptions,
+    Transport,
+};
+
+use crate::gate::{Fate, Gates};
+
+/// Rows of one page of a scan: few, so that worlds of some records read several pages.
+const PAGE_ROWS: usize = 5;
+
+/// Sends the client's requests to the org.
+struct GatedTransport {
+    org: InProcess,
+    gates: Arc<Gates>,
+}
+
+/// Returns a client of the org whose calls wait at these gates.
+pub(crate) fn client(org: &InProcess, gates: &Arc<Gates>) -> HttpSalesforce {
+    let secret = SecretString::from(local::CLIENT_SECRET);
+    let login = Login::ClientCredentials { secret };
+    let options = SalesforceOptions {
+        page_rows: PAGE_ROWS,
+        ..SalesforceOptions::new(BASE_URL, local::CLIENT_ID, login, "62.0")
+    };
+    let transport = GatedTransport {
+        org: org.clone(),
+        gates: Arc::clone(gates),
+    };
+    HttpSalesforce::over(
+        Arc::new(transport),
+        options,
+        Arc::new(MemoryTokenStore::default()),
+    )
+    .expect("the options of the local org are valid")
+}
+
+#[async_trait]
+impl Transport for GatedTransport {
+    async fn send(
+        &self,
+        request: http::Request<Bytes>,
+        _timeout: Duration,
+    ) -> Result<http::Response<Bytes>, HttpFailure> {
+        let lost = || HttpFailure::broken("the connection closed without an answer");
+        let label = || format!("{} {}", request.method(), request.uri().path());
+        let fate = self.gates.pass(label).await;
+        if fate == Fate::LoseCall {
+            return Err(lost());
+        }
+        let answer = self.org.send(request).await;
+        if fate == Fate::LoseAnswer {
+            return Err(lost());
+        }
+        let mut answer = answer.ok_or_else(lost)?;
+        // The clock of a world is not the machine's: the difference would be taken for skew.
+        answer.headers_mut().remove(http::header::DATE);
+        Ok(answer)
+    }
+
+    async fn open(
+        &self,
+        request: http::Request<GrpcBody>,
+    ) -> Result<http::Response<GrpcBody>, GrpcFailure> {
+        // A stream is cut by the faults of the org.
+        let label = format!("rpc {}", request.uri().path());
+        self.gates.pass(|| label).await;
+        Ok(self.org.open(request).await)
+    }
+}
