@@ -172,3 +172,30 @@ async fn parked_child_is_woken_by_the_row_of_its_parent() {
     let open = "select count(*) from syncline.sync_dead_letter where closed_at is null";
     assert_eq!(stage.one(open).await, json!(0));
 }
+
+#[tokio::test]
+async fn lookup_follows_a_parent_renamed_on_the_other_side() {
+    let stage = Stage::open().await;
+    let id = stage.org.insert(
+        "Account",
+        json!({"Name": "Ada", "External_Id__c": "a-1"}),
+    );
+    stage.drain().await;
+    // The row names the account as it is called there; meanwhile it gets another external id in Salesforce.
+    stage
+        .sql(
+            "insert into contact (external_id, last_name, account_external_id)
+            values ('c-1', 'Lee', 'a-1')",
+        )
+        .await;
+    stage.org.update(&id, json!({"External_Id__c": "a-2"}));
+    for _ in 0..4 {
+        stage.drain().await;
+        stage.make_due().await;
+    }
+    stage.assert_equal().await;
+    assert_eq!(
+        stage.one("select account_external_id from contact").await,
+        json!("a-2")
+    );
+}

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use serde_json::{Map, Value as Json};
 use uuid::Uuid;
 
 use crate::model::Side;
@@ -152,13 +153,7 @@ async fn external_ids_in_use(
 
 impl LeasedRecord {
     /// Takes over its locked rows, and plans it from them.
-    pub(super) fn plan(
-        &mut self,
-        found: &mut FoundRows,
-        mapped: &MappedObject,
-        shape: &TableShape,
-        planner: &dyn RecordPlanner,
-    ) {
+    pub(super) fn plan(&mut self, found: &mut FoundRows, planner: &dyn RecordPlanner) {
         let record_id = self.lease.record_id;
         let observed = &mut self.observed;
         observed.rows = found.rows.remove(&record_id).unwrap_or_default();
@@ -173,7 +168,23 @@ impl LeasedRecord {
         } else {
             planner.plan(&self.lease, observed)
         };
-        self.fit(mapped, shape);
+    }
+
+    /// Adds columns to the write to its row, unless the plan writes them or removes the row.
+    pub(super) fn write_too(&mut self, columns: Map<String, Json>) {
+        let Ok(planned) = &mut self.plan else {
+            return;
+        };
+        match &mut planned.postgres {
+            Some(PlannedPostgres::Insert(written) | PlannedPostgres::Update(written)) => {
+                for (column, value) in columns {
+                    written.entry(column).or_insert(value);
+                }
+            }
+            Some(PlannedPostgres::Delete | PlannedPostgres::SoftDelete) => {}
+            None if columns.is_empty() => {}
+            None => planned.postgres = Some(PlannedPostgres::Update(columns)),
+        }
     }
 
     /// Returns its row if the times of edits decided about a field of it.
@@ -322,7 +333,7 @@ impl LeasedRecord {
 
     /// Fits the write to the row to the types of its columns. Without those that would not hold their
     /// value it goes on; without its external id it does not.
-    fn fit(&mut self, mapped: &MappedObject, shape: &TableShape) {
+    pub(super) fn fit(&mut self, mapped: &MappedObject, shape: &TableShape) {
         let Ok(PlannedRecord {
             postgres: Some(PlannedPostgres::Insert(columns) | PlannedPostgres::Update(columns)),
             ..

@@ -2,10 +2,16 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::model::ids::{FieldName, ObjectName, SalesforceId};
+use serde_json::{Map, Value as Json};
+
+use crate::model::ids::{FieldName, ObjectName, RecordId, SalesforceId};
 use crate::model::value::Value;
-use crate::ports::MappedObject;
+use crate::ports::record::PostgresRow;
+use crate::ports::{MappedObject, StoreError};
+use crate::store::mapped_table::read::FoundRows;
+use crate::store::tables::alias::present_ids;
 use crate::store::tables::link::KnownRecord;
+use crate::store::transaction::Tx;
 
 /// Returns the objects and ids that a record's references point to.
 pub(crate) fn references<'a>(
@@ -56,4 +62,45 @@ pub(crate) fn parents_of(
         .into_iter()
         .filter_map(|(_, id)| parents.get(&id).cloned().map(|parent| (id, parent)))
         .collect()
+}
+
+/// Replaces the former external ids of renamed parents in the rows of these records, as a foreign key would have done.
+/// Returns the columns that differ from the rows in Postgres. Without this, a lookup that was set before its parent was
+/// renamed on the other side would name no one.
+pub(crate) async fn follow_renamed_parents(
+    tx: &mut Tx,
+    mapped: &MappedObject,
+    records: &[RecordId],
+    found: &mut FoundRows,
+) -> Result<BTreeMap<RecordId, Map<String, Json>>, StoreError> {
+    let rows = records.iter().filter_map(|record| found.rows.get(record));
+    let named = rows.flatten().flat_map(|row| named_parents(mapped, row));
+    let named = named.map(|(_, object, id)| (object.clone(), id.to_owned()));
+    let present = present_ids(tx, &mapped.tenant, &named.collect()).await?;
+    let mut changed = BTreeMap::new();
+    for record in records {
+        for row in found.rows.get_mut(record).into_iter().flatten() {
+            let renamed = named_parents(mapped, row).filter_map(|(column, object, id)| {
+                let now = present.get(&(object.clone(), id.to_owned()))?;
+                Some((column.to_owned(), Json::from(now.as_str())))
+            });
+            let renamed: Map<String, Json> = renamed.collect();
+            if !renamed.is_empty() {
+                row.columns.extend(renamed.clone());
+                changed.insert(*record, renamed);
+            }
+        }
+    }
+    Ok(changed)
+}
+
+/// Returns the columns of a row that name parents by an external id, with the parent's object.
+fn named_parents<'a>(
+    mapped: &'a MappedObject,
+    row: &'a PostgresRow,
+) -> impl Iterator<Item = (&'a str, &'a ObjectName, &'a str)> {
+    mapped.sync.fields.values().filter_map(|field| {
+        let id = row.columns.get(field.column.as_str())?.as_str()?;
+        Some((field.column.as_str(), field.references.as_ref()?, id))
+    })
 }

@@ -21,6 +21,7 @@ use crate::store::mapped_table::shape::{TableShape, read_shape};
 use crate::store::mapped_table::write::{RowWrite, write_rows};
 use crate::store::operations::children::check_children;
 use crate::store::operations::leased_record::{LeasedRecord, load_leased};
+use crate::store::operations::parents::follow_renamed_parents;
 use crate::store::operations::record_outcomes::record_outcomes;
 use crate::store::operations::table_identity::require_installed_table;
 use crate::store::tables::capture::skew_and_installed;
@@ -180,8 +181,16 @@ impl Writing<'_> {
             .map(|record| &self.records[*record].observed.known)
             .collect();
         let mut found = read_rows(tx, self.mapped, self.shape, &known, Locking::Lock).await?;
+        let waiting = records.iter().map(|record| &self.records[*record].lease);
+        let waiting = waiting.filter(|lease| lease.attempts.of(Cause::Parent) > 0);
+        let waiting: Vec<RecordId> = waiting.map(|lease| lease.record_id).collect();
+        let mut renamed = follow_renamed_parents(tx, self.mapped, &waiting, &mut found).await?;
         for record in records {
-            self.records[*record].plan(&mut found, self.mapped, self.shape, self.planner);
+            let record = &mut self.records[*record];
+            let columns = renamed.remove(&record.lease.record_id);
+            record.plan(&mut found, self.planner);
+            record.write_too(columns.unwrap_or_default());
+            record.fit(self.mapped, self.shape);
         }
         self.await_capture(tx, records).await?;
         self.check_children(tx, records).await?;

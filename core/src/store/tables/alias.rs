@@ -1,11 +1,11 @@
 //! Aliases: every key that a record has or had.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::Serialize;
 use uuid::Uuid;
 
-use crate::model::ids::{ObjectName, RecordId, SalesforceId};
+use crate::model::ids::{ObjectName, RecordId, SalesforceId, TenantId};
 use crate::ports::StoreError;
 use crate::store::error::corrupt;
 use crate::store::transaction::{Tx, recordset};
@@ -125,6 +125,57 @@ pub(crate) async fn former_ids(
             let object = ObjectName::parse(&object).map_err(corrupt)?;
             let id = SalesforceId::parse(&id).map_err(corrupt)?;
             Ok(((object, id), RecordId(record)))
+        })
+        .collect()
+}
+
+/// Returns the external ids that the records of these former ones have now, for those that no record has today.
+pub(crate) async fn present_ids(
+    tx: &mut Tx,
+    tenant: &TenantId,
+    former: &BTreeSet<(ObjectName, String)>,
+) -> Result<BTreeMap<(ObjectName, String), String>, StoreError> {
+    if former.is_empty() {
+        return Ok(BTreeMap::new());
+    }
+    let (objects, values): (Vec<&str>, Vec<&str>) = former
+        .iter()
+        .map(|(object, value)| (object.as_str(), value.as_str()))
+        .unzip();
+    let rows: Vec<(String, String, String)> = tx
+        .rows(
+            "finding former external ids",
+            sqlx::query_as(
+                "select distinct on (former.object, former.value) former.object, former.value, link.external_id
+                from unnest($2::text[], $3::text[]) as wanted (object, value)
+                join syncline.sync_link_alias as former
+                    on former.tenant = $1
+                    and former.object = wanted.object
+                    and former.kind = 'external_id'
+                    and former.value = wanted.value
+                    and not former.is_current
+                join syncline.sync_link as link on link.record_id = former.record_id
+                where not exists (
+                    select
+                    from syncline.sync_link_alias as holder
+                    where holder.tenant = $1
+                    and holder.object = wanted.object
+                    and holder.kind = 'external_id'
+                    and holder.value = wanted.value
+                    and holder.is_current
+                )
+                -- The latest holder is the one that whoever wrote the id has seen.
+                order by former.object, former.value, former.valid_to desc",
+            )
+            .bind(tenant.as_str())
+            .bind(objects)
+            .bind(values),
+        )
+        .await?;
+    rows.into_iter()
+        .map(|(object, value, now)| {
+            let object = ObjectName::parse(&object).map_err(corrupt)?;
+            Ok(((object, value), now))
         })
         .collect()
 }
