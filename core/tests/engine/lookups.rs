@@ -176,10 +176,9 @@ async fn parked_child_is_woken_by_the_row_of_its_parent() {
 #[tokio::test]
 async fn lookup_follows_a_parent_renamed_on_the_other_side() {
     let stage = Stage::open().await;
-    let id = stage.org.insert(
-        "Account",
-        json!({"Name": "Ada", "External_Id__c": "a-1"}),
-    );
+    let id = stage
+        .org
+        .insert("Account", json!({"Name": "Ada", "External_Id__c": "a-1"}));
     stage.drain().await;
     // The row names the account as it is called there; meanwhile it gets another external id in Salesforce.
     stage

@@ -341,7 +341,7 @@ impl Stage {
             self.story
                 .push(format!("round {round} is quiet: {is_quiet}{open}"));
             quiet_rounds = if is_quiet { quiet_rounds + 1 } else { 0 };
-            if quiet_rounds == 3 {
+            if quiet_rounds == 2 {
                 return Ok(true);
             }
         }
