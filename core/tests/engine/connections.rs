@@ -65,6 +65,8 @@ async fn half_open_connection_costs_one_call_not_an_invocation() {
     let proxy = Proxy::before(stage.url_text()).await;
     let store = PgStore::open(&PgStoreOptions {
         answer_max: Duration::from_secs(2),
+        // Connections return to the pool some time after their call: with more, a new one would be opened meanwhile.
+        connections_max: 2,
         ..PgStoreOptions::new(SecretString::from(proxy.url()))
     })
     .unwrap();

@@ -32,6 +32,7 @@ pub fn everything_to_meet() -> BTreeSet<String> {
     let alone = [
         (Side::Salesforce, Act::Undelete),
         (Side::Postgres, Act::RollBack),
+        (Side::Postgres, Act::Hold),
     ];
     let jobs = [
         JobName::CapturePostgres,

@@ -7,6 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::Value as Json;
 use sqlx::{AssertSqlSafe, PgConnection};
+use syncline::store::TenantStatus;
 
 use crate::script::{Side, World};
 use crate::shapes::{KEY, SHAPES};
@@ -36,7 +37,11 @@ struct End<'a> {
 }
 
 /// Returns what is wrong at the end of a world.
-pub(crate) async fn findings(world: &World, users: &mut Users) -> anyhow::Result<Vec<Finding>> {
+pub(crate) async fn findings(
+    world: &World,
+    users: &mut Users,
+    status: &TenantStatus,
+) -> anyhow::Result<Vec<Finding>> {
     let doubles = doubles(&mut users.postgres).await?;
     let tasks = json_rows(&mut users.postgres, TASKS).await?;
     let end = End::read(world, users).await?;
@@ -46,6 +51,7 @@ pub(crate) async fn findings(world: &World, users: &mut Users) -> anyhow::Result
     found.extend(end.lost());
     found.extend(end.invented());
     found.extend(end.resurrected());
+    found.extend(end.misreported(status, &tasks));
     let mut findings = Vec::new();
     for (invariant, record, what) in found {
         let evidence = match record {
@@ -187,6 +193,48 @@ impl<'a> End<'a> {
             return true;
         };
         !(self.postgres[parent].contains_key(key) && self.salesforce[parent].contains_key(key))
+    }
+
+    /// Numbers of `status` that are not what the sides show.
+    fn misreported(&self, status: &TenantStatus, tasks: &[Json]) -> Vec<Found> {
+        let mut found = Vec::new();
+        for (place, shape) in SHAPES.iter().enumerate() {
+            let (here, there) = (&self.postgres[place], &self.salesforce[place]);
+            let of_place =
+                |(of, key, _): &&(usize, String, String)| (*of == place).then(|| key.clone());
+            let conflicts: BTreeSet<String> = self
+                .conflicts
+                .keys()
+                .filter_map(|key| of_place(&key))
+                .collect();
+            let at_work = tasks
+                .iter()
+                .filter(|task| self.users.place_of(task) == place);
+            let at_work: BTreeSet<String> =
+                at_work.map(|task| self.users.record_of(task)).collect();
+            let all: BTreeSet<&String> = here.keys().chain(there.keys()).collect();
+            let agree = all.iter().filter(|key| {
+                here.contains_key(**key)
+                    && there.contains_key(**key)
+                    && !conflicts.contains(**key)
+                    && !at_work.contains(**key)
+            });
+            let expected = (all.len(), agree.count(), conflicts.len());
+            let told = status
+                .objects
+                .iter()
+                .find(|object| object.object.as_str() == shape.object);
+            let told = told.map(|told| (told.records, told.in_sync, told.conflicts));
+            let count = |number: usize| i64::try_from(number).unwrap_or(i64::MAX);
+            if told != Some((count(expected.0), count(expected.1), count(expected.2))) {
+                let what = format!(
+                    "status says {told:?} of {}, but records, agreeing ones and conflicts are {expected:?}",
+                    shape.object
+                );
+                found.push(("I14", None, what));
+            }
+        }
+        found
     }
 
     /// Edits of which no trace is left.

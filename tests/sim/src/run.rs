@@ -22,7 +22,7 @@ use crate::oracle::{self, Finding};
 use crate::process::{Parts, Process, Progress};
 use crate::script::{Act, FaultKind, JobName, LONG_PAUSE_MS, OrgFault, Script, Side, Step};
 use crate::shapes::{self, SHAPES};
-use crate::users::{UserLog, Users};
+use crate::users::{Letting, UserLog, Users};
 use crate::wire::Wire;
 
 /// How soon a quiet subscription gets the newest position: at once, so that nothing waits in real time.
@@ -72,7 +72,11 @@ pub async fn play(script: &Script) -> anyhow::Result<Verdict> {
         stage.story.push(format!("{place:>3} {line}"));
     }
     let is_quiet = stage.come_to_rest().await?;
-    let mut findings = oracle::findings(&script.world, &mut stage.users).await?;
+    let status = stage.processes[0]
+        .store
+        .status(&stage.config.tenant)
+        .await?;
+    let mut findings = oracle::findings(&script.world, &mut stage.users, &status).await?;
     if !is_quiet {
         findings.push(Finding {
             invariant: "I3",
@@ -120,14 +124,14 @@ impl Stage {
             .map_err(|error| anyhow::anyhow!("{error}"))?
             .tenants[&tenant]
             .clone();
-        let mut postgres = database.connect().await;
-        sqlx::raw_sql("set lock_timeout = '20ms'")
-            .execute(&mut postgres)
-            .await?;
+        let postgres = users_connection(&database).await?;
+        let other = users_connection(&database).await?;
         let mut stage = Self {
             users: Users {
                 org: org.clone(),
                 postgres,
+                other,
+                held: None,
                 log: UserLog::default(),
             },
             wire: Wire::before(database.url())?,
@@ -306,6 +310,8 @@ impl Stage {
 
     /// Ends all faults, and lets every job run until there is no more work. Returns whether that was reached.
     async fn come_to_rest(&mut self) -> anyhow::Result<bool> {
+        let (line, _) = self.users.let_go(Letting::Commit).await?;
+        self.story.push(line);
         for process in &self.processes {
             process.set_open(true);
         }
@@ -367,6 +373,15 @@ impl Stage {
             .fetch_one(&mut self.users.postgres)
             .await?)
     }
+}
+
+/// Opens a connection of a user, who does not wait for the engine: it stands still meanwhile.
+async fn users_connection(database: &TestDatabase) -> anyhow::Result<PgConnection> {
+    let mut connection = database.connect().await;
+    sqlx::raw_sql("set lock_timeout = '20ms'")
+        .execute(&mut connection)
+        .await?;
+    Ok(connection)
 }
 
 /// Waits until the server processes of cut connections have ended: what they did not commit is rolled back then.

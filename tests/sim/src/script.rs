@@ -124,6 +124,10 @@ pub enum Act {
     EditAll,
     /// Edits, and takes it back: a transaction that is rolled back.
     RollBack,
+    /// Edits in a transaction that stays open.
+    Hold,
+    /// Ends that transaction.
+    LetGo,
 }
 
 /// A job of the engine.
@@ -303,16 +307,18 @@ fn draw_step(rng: &mut StdRng, world: &World) -> Step {
 
 fn draw_act(rng: &mut StdRng) -> Step {
     let act = match rng.random_range(0..100) {
-        0..50 => Act::Edit,
-        50..56 => Act::Clear,
-        56..62 => Act::Rename,
-        62..70 => Act::Link,
-        70..73 => Act::Unlink,
-        73..83 => Act::Create,
-        83..88 => Act::Delete,
-        88..92 => Act::Undelete,
-        92..96 => Act::EditAll,
-        _ => Act::RollBack,
+        0..47 => Act::Edit,
+        47..53 => Act::Clear,
+        53..59 => Act::Rename,
+        59..67 => Act::Link,
+        67..70 => Act::Unlink,
+        70..79 => Act::Create,
+        79..85 => Act::Delete,
+        85..88 => Act::Undelete,
+        88..91 => Act::EditAll,
+        91..94 => Act::RollBack,
+        94..97 => Act::Hold,
+        _ => Act::LetGo,
     };
     let side = [Side::Postgres, Side::Salesforce][rng.random_range(0..2)];
     let pick = rng.random_range(0..1_000_000);

@@ -2,26 +2,24 @@
 //!
 //! Every edit writes a value that no other edit writes. A user who replaces a value, or deletes it, has seen it.
 
+mod seen;
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use anyhow::Context as _;
 use salesforce_org::in_process::InProcess;
 use salesforce_org::{Org, RecordId, Request, local};
 use serde_json::{Value as Json, json};
-use sqlx::{AssertSqlSafe, Connection as _, PgConnection, Row as _};
+use sqlx::{AssertSqlSafe, Connection as _, PgConnection};
 
 use crate::script::{Act, Side};
-use crate::shapes::{KEY, SHAPES, Shape};
+use crate::shapes::{KEY, SHAPES};
+
+pub(crate) use seen::{Seen, SeenRecords, text};
+use seen::{all_records, answer, before, column, literal, records, rows};
 
 /// Most deletes of a world: more of an object would be withheld by the delete guard.
 const DELETES_MAX: usize = 3;
-
-/// A record as a user sees it: its values by the names of [`KEY`], the fields, `External_Id__c`, `parent` and, in
-/// Salesforce, `Id`.
-pub(crate) type Seen = BTreeMap<&'static str, Json>;
-
-/// The records of one object on one side, by key.
-pub(crate) type SeenRecords = BTreeMap<String, Seen>;
 
 /// What the story tells of an act, and whether it had an effect.
 pub(crate) type Told = (String, bool);
@@ -53,7 +51,26 @@ pub(crate) struct UserLog {
 pub(crate) struct Users {
     pub(crate) org: InProcess,
     pub(crate) postgres: PgConnection,
+    /// The connection of a user whose transaction is long.
+    pub(crate) other: PgConnection,
+    /// What that transaction has written.
+    pub(crate) held: Option<Held>,
     pub(crate) log: UserLog,
+}
+
+/// A write in an open transaction.
+pub(crate) struct Held {
+    change: Change,
+    field: &'static str,
+    value: Json,
+    before: Vec<SeenRecords>,
+}
+
+/// How a long transaction ends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Letting {
+    Commit,
+    RollBack,
 }
 
 /// A change that a user is about to make.
@@ -74,6 +91,10 @@ impl Users {
             Act::Create => return self.create(side, place).await,
             Act::Undelete => return self.undelete(),
             Act::EditAll => return self.edit_all(side, place, &mut pick).await,
+            Act::LetGo => {
+                let letting = [Letting::Commit, Letting::Commit, Letting::RollBack][pick.of(3)];
+                return self.let_go(letting).await;
+            }
             _ => {}
         }
         let seen = self.seen(side, place).await?;
@@ -111,7 +132,8 @@ impl Users {
             }
             Act::RollBack => self.roll_back(&change, field).await,
             Act::Delete => self.delete(&change).await,
-            Act::Create | Act::Undelete | Act::EditAll => Ok((String::new(), false)),
+            Act::Hold => self.hold(change, field).await,
+            Act::Create | Act::Undelete | Act::EditAll | Act::LetGo => Ok((String::new(), false)),
         }
     }
 
@@ -252,22 +274,85 @@ impl Users {
         let Some(before) = before else {
             return Ok((format!("{told}: refused"), false));
         };
-        self.note_replaced(&before, |place, key, named| {
+        self.note_written(change, field, &value, &before);
+        Ok((told, true))
+    }
+
+    /// Notes that a field of a record was written, and what was seen before.
+    fn note_written(
+        &mut self,
+        change: &Change,
+        field: &'static str,
+        value: &Json,
+        before: &[SeenRecords],
+    ) {
+        self.note_replaced(before, |place, key, named| {
             (place, key, named) == (change.place, change.key.as_str(), field)
         });
         self.log.touched.insert((change.place, change.key.clone()));
-        if let (Some(value), true) = (
-            value.as_str(),
-            shape.fields.iter().any(|(name, _)| *name == field),
-        ) {
+        let mut fields = SHAPES[change.place].fields.iter();
+        if let (Some(value), true) = (value.as_str(), fields.any(|(name, _)| *name == field)) {
             let edit: Edit = (change.place, change.key.clone(), field, value.to_owned());
             self.log.written.insert(edit.clone());
             self.log.unreplaced.insert(edit);
         }
+    }
+
+    /// Edits a row in a transaction that stays open. Salesforce shows no such transaction.
+    async fn hold(&mut self, change: Change, field: &'static str) -> anyhow::Result<Told> {
+        if change.side == Side::Salesforce || self.held.is_some() {
+            return Ok((format!("{:?}: holds nothing more", change.side), false));
+        }
+        let (shape, value) = (&SHAPES[change.place], json!(self.new_value()));
+        let name = literal(&change.seen["External_Id__c"]);
+        let told = format!(
+            "Postgres: {} {}.{field} = {value}, not committed",
+            shape.object, change.key
+        );
+        sqlx::raw_sql("begin").execute(&mut self.other).await?;
+        let before = before(&mut self.other, &name).await;
+        let set = format!(
+            "update {} set {} = {} where external_id = {name}",
+            shape.table,
+            column(shape, field),
+            literal(&value)
+        );
+        let done = sqlx::raw_sql(AssertSqlSafe(set))
+            .execute(&mut self.other)
+            .await;
+        let changed = done.is_ok_and(|done| done.rows_affected() > 0);
+        let (Some(before), true) = (before, changed) else {
+            sqlx::raw_sql("rollback").execute(&mut self.other).await?;
+            return Ok((format!("{told}: refused"), false));
+        };
+        self.held = Some(Held {
+            change,
+            field,
+            value,
+            before,
+        });
         Ok((told, true))
     }
 
-    /// Edits one field of every record of an object.
+    /// Ends the long transaction.
+    pub(crate) async fn let_go(&mut self, letting: Letting) -> anyhow::Result<Told> {
+        let Some(held) = self.held.take() else {
+            return Ok(("Postgres: no transaction is open".to_owned(), false));
+        };
+        let told = format!(
+            "Postgres: {letting:?} of {}.{}",
+            held.change.key, held.field
+        );
+        if letting == Letting::RollBack {
+            sqlx::raw_sql("rollback").execute(&mut self.other).await?;
+            return Ok((told, true));
+        }
+        sqlx::raw_sql("commit").execute(&mut self.other).await?;
+        self.note_written(&held.change, held.field, &held.value, &held.before);
+        Ok((told, true))
+    }
+
+    /// Edits one field of every record of an object, in one transaction.
     async fn edit_all(
         &mut self,
         side: Side,
@@ -275,19 +360,101 @@ impl Users {
         pick: &mut Pick,
     ) -> anyhow::Result<Told> {
         let field = SHAPES[place].fields[pick.of(2)].0;
-        let mut told = Vec::new();
+        let mut edits: Vec<(Change, Json)> = Vec::new();
         for (key, seen) in self.seen(side, place).await? {
             let value = json!(self.new_value());
-            let change = Change {
-                side,
-                place,
-                key,
-                seen,
-            };
-            told.push(self.write(&change, field, value).await?.0);
+            edits.push((
+                Change {
+                    side,
+                    place,
+                    key,
+                    seen,
+                },
+                value,
+            ));
         }
-        let done = !told.is_empty();
-        Ok((told.join("; "), done))
+        let values: Vec<String> = edits
+            .iter()
+            .map(|(change, value)| format!("{} = {value}", change.key))
+            .collect();
+        let told = format!(
+            "{side:?}: {} {field} of {}",
+            SHAPES[place].object,
+            values.join(", ")
+        );
+        let before = match side {
+            Side::Postgres => self.update_rows(&edits, field).await?,
+            Side::Salesforce => self.update_records(&edits, field)?,
+        };
+        let Some(before) = before.filter(|_| !edits.is_empty()) else {
+            return Ok((format!("{told}: refused"), false));
+        };
+        for (change, value) in &edits {
+            self.note_written(change, field, value, &before);
+        }
+        Ok((told, true))
+    }
+
+    /// Returns all rows as they were just before; `None` if one was held, and nothing was changed.
+    async fn update_rows(
+        &mut self,
+        edits: &[(Change, Json)],
+        field: &str,
+    ) -> anyhow::Result<Option<Vec<SeenRecords>>> {
+        let mut transaction = self.postgres.begin().await?;
+        let mut all: Vec<SeenRecords> = SHAPES.iter().map(|_| SeenRecords::new()).collect();
+        for (change, value) in edits {
+            let shape = &SHAPES[change.place];
+            let name = literal(&change.seen["External_Id__c"]);
+            let Some(before) = before(&mut transaction, &name).await else {
+                return Ok(None);
+            };
+            for (all, before) in all.iter_mut().zip(before) {
+                // A value that this transaction has written was not seen before it.
+                for (key, seen) in before {
+                    all.entry(key).or_insert(seen);
+                }
+            }
+            let set = format!(
+                "update {} set {} = {} where external_id = {name}",
+                shape.table,
+                column(shape, field),
+                literal(value)
+            );
+            sqlx::raw_sql(AssertSqlSafe(set))
+                .execute(&mut *transaction)
+                .await?;
+        }
+        transaction.commit().await?;
+        Ok(Some(all))
+    }
+
+    /// Returns all records as they were just before; `None` if the call was refused.
+    fn update_records(
+        &mut self,
+        edits: &[(Change, Json)],
+        field: &str,
+    ) -> anyhow::Result<Option<Vec<SeenRecords>>> {
+        let records: Vec<Json> = edits
+            .iter()
+            .map(|(change, value)| {
+                let object = SHAPES[change.place].object;
+                json!({"attributes": {"type": object}, "id": change.seen["Id"], field: value})
+            })
+            .collect();
+        let call = json!({"allOrNone": true, "records": records});
+        self.org.with_org(|org| {
+            let before = all_records(org)?;
+            let token = org
+                .open_session(local::PERSON)
+                .context("the org has users")?;
+            let target = "/services/data/v62.0/composite/sobjects";
+            let answer = org.request(&Request::new("PATCH", target).bearer(&token).json(&call));
+            let results = answer.to_json();
+            let saved =
+                |results: &Vec<Json>| results.iter().all(|result| result["success"] == true);
+            Ok(results.as_array().is_some_and(saved).then_some(before))
+        })
     }
 
     /// Edits a row in a transaction that is rolled back. Salesforce shows no such transaction.
@@ -358,22 +525,9 @@ impl Users {
     ) -> anyhow::Result<Option<Vec<SeenRecords>>> {
         let name = literal(&change.seen["External_Id__c"]);
         let mut transaction = self.postgres.begin().await?;
-        let mut before = Vec::new();
-        for shape in &SHAPES {
-            let mine = format!(
-                "external_id = {name} or {} = {name} for update",
-                shape.lookup.1
-            );
-            match rows(&mut transaction, shape, &mine).await {
-                Ok(rows) => before.push(
-                    rows.into_iter()
-                        .map(|row| (text(&row, KEY.0), row))
-                        .collect(),
-                ),
-                // The engine holds the row.
-                Err(_) => return Ok(None),
-            }
-        }
+        let Some(before) = before(&mut transaction, &name).await else {
+            return Ok(None);
+        };
         let statement = format!("{statement} where external_id = {name}");
         let done = sqlx::raw_sql(AssertSqlSafe(statement))
             .execute(&mut *transaction)
@@ -398,15 +552,7 @@ impl Users {
     ) -> anyhow::Result<Option<Vec<SeenRecords>>> {
         let id = RecordId::parse(&text(&change.seen, "Id")).context("the org returns ids")?;
         self.org.with_org(|org| {
-            let mut before = Vec::new();
-            for shape in &SHAPES {
-                let records = records(org, shape)?.into_iter();
-                before.push(
-                    records
-                        .map(|record| (text(&record, KEY.0), record))
-                        .collect(),
-                );
-            }
+            let before = all_records(org)?;
             Ok(act(org, id).is_ok().then_some(before))
         })
     }
@@ -456,93 +602,4 @@ impl Pick {
     fn one<'a>(&mut self, records: &'a SeenRecords) -> Option<(&'a String, &'a Seen)> {
         records.iter().nth(self.of(records.len()))
     }
-}
-
-/// Returns a text of a record.
-pub(crate) fn text(record: &Seen, field: &str) -> String {
-    record[field].as_str().unwrap_or_default().to_owned()
-}
-
-fn column(shape: &Shape, field: &str) -> &'static str {
-    let known = shape.fields.iter().find(|(known, _)| *known == field);
-    match known {
-        Some((_, column)) => column,
-        None if field == shape.lookup.0 => shape.lookup.1,
-        None => "external_id",
-    }
-}
-
-/// Returns a value in SQL: values of worlds contain no quotes.
-fn literal(value: &Json) -> String {
-    value
-        .as_str()
-        .map_or_else(|| "null".to_owned(), |value| format!("'{value}'"))
-}
-
-/// Reads the rows of a table that match, and locks them if the condition says so.
-async fn rows(
-    connection: &mut PgConnection,
-    shape: &Shape,
-    condition: &str,
-) -> Result<Vec<Seen>, sqlx::Error> {
-    let [(first, first_column), (second, second_column)] = shape.fields;
-    let query = format!(
-        "select fax, external_id, {first_column}, {second_column}, {} from {} where {condition}",
-        shape.lookup.1, shape.table
-    );
-    let rows = sqlx::query(AssertSqlSafe(query))
-        .persistent(false)
-        .fetch_all(connection)
-        .await?;
-    let names = [KEY.0, "External_Id__c", first, second, "parent"];
-    rows.iter()
-        .map(|row| {
-            let value = |place: usize| {
-                row.try_get::<Option<String>, _>(place)
-                    .map(|value| json!(value))
-            };
-            names
-                .iter()
-                .enumerate()
-                .map(|(place, name)| Ok((*name, value(place)?)))
-                .collect()
-        })
-        .collect()
-}
-
-/// Reads the live records of an object.
-fn records(org: &mut Org, shape: &Shape) -> anyhow::Result<Vec<Seen>> {
-    let [(first, _), (second, _)] = shape.fields;
-    let soql = format!(
-        "select+Id,{},External_Id__c,{first},{second},{}+from+{}",
-        KEY.0, shape.lookup.2, shape.object
-    );
-    let answer = answer(org, &soql)?;
-    let (relation, field) = shape
-        .lookup
-        .2
-        .split_once('.')
-        .context("a lookup has a path")?;
-    let records = answer["records"]
-        .as_array()
-        .with_context(|| answer.to_string())?;
-    let read = |record: &Json| {
-        let mut seen: Seen = ["Id", KEY.0, "External_Id__c", first, second]
-            .into_iter()
-            .map(|name| (name, record[name].clone()))
-            .collect();
-        seen.insert("parent", record[relation][field].clone());
-        seen
-    };
-    Ok(records.iter().map(read).collect())
-}
-
-/// Asks the org as a user.
-fn answer(org: &mut Org, soql: &str) -> anyhow::Result<Json> {
-    let token = org
-        .open_session(local::PERSON)
-        .context("the org has users")?;
-    let request =
-        Request::new("GET", &format!("/services/data/v62.0/query?q={soql}")).bearer(&token);
-    Ok(org.request(&request).to_json())
 }
