@@ -72,7 +72,11 @@ pub(super) async fn run(common: &Common) -> anyhow::Result<Outcome> {
             () = stop.cancelled() => break,
             () = tokio::time::sleep(CONFIG_POLL) => {}
         }
-        let instance = renewed.current().await;
+        // A place that does not answer keeps nobody from stopping.
+        let instance = tokio::select! {
+            () = stop.cancelled() => break,
+            instance = renewed.current() => instance,
+        };
         let all = &instance.config().await?.tenants;
         let only = common.tenant.as_deref();
         let selected = all.values();

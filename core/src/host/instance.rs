@@ -63,7 +63,7 @@ pub struct Instance {
     tenants: Mutex<BTreeMap<TenantId, Arc<Wired>>>,
     /// By user, address and name: tenants of one database share its connections, so that their number does not
     /// grow with the tenants.
-    databases: Mutex<BTreeMap<String, PgStore>>,
+    databases: Arc<Mutex<BTreeMap<String, PgStore>>>,
 }
 
 /// A configuration as it was read.
@@ -101,7 +101,7 @@ impl Instance {
             aws: Arc::default(),
             config: OnceCell::new(),
             tenants: Mutex::default(),
-            databases: Mutex::default(),
+            databases: Arc::default(),
         }
     }
 
@@ -135,6 +135,8 @@ impl Instance {
         }
         Ok(Some(Self {
             aws: Arc::clone(&self.aws),
+            // A process has one pool for each database, whatever configuration named it first.
+            databases: Arc::clone(&self.databases),
             config: OnceCell::new_with(Some(loaded)),
             ..Self::new(&self.place, &self.folder, self.wake_up_target.clone())
         }))

@@ -99,15 +99,16 @@ async fn job_that_panics_is_started_again() {
     stage
         .org
         .insert("Account", json!({"Name": "Bob", "External_Id__c": "a-2"}));
+    // A comparison may bring the row before the capture has panicked as often.
     let synced = async {
-        while stage.one("select count(*) from account").await != json!(1) {
+        while port.panics_left() > 0 || stage.one("select count(*) from account").await != json!(1)
+        {
             tokio::task::yield_now().await;
         }
     };
     tokio::time::timeout(TIMEOUT, synced)
         .await
         .expect("the capture is started again");
-    assert_eq!(port.panics_left(), 0);
     engine.stop();
     tokio::time::timeout(TIMEOUT, running)
         .await

@@ -46,7 +46,11 @@ async fn main() -> anyhow::Result<ExitCode> {
             break;
         }
         played += 1;
-        failed += u64::from(!search(&options, seed).await?);
+        let is_well = search(&options, seed).await.unwrap_or_else(|error| {
+            println!("seed {seed} cannot be played: {error:#}");
+            false
+        });
+        failed += u64::from(!is_well);
     }
     let per_minute = f64::from(u32::try_from(played)?) / began.elapsed().as_secs_f64() * 60.0;
     println!(

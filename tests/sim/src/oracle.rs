@@ -10,7 +10,7 @@ use sqlx::{AssertSqlSafe, PgConnection};
 use syncline::store::TenantStatus;
 
 use crate::script::{Side, World};
-use crate::shapes::{KEY, SHAPES};
+use crate::shapes::SHAPES;
 use crate::users::{Edit, Seen, SeenRecords, Users};
 
 /// What a world showed that must never be.
@@ -22,6 +22,17 @@ pub struct Finding {
     pub what: String,
     /// What the control plane holds about the record.
     pub evidence: String,
+}
+
+impl Finding {
+    /// Returns a finding that is about no record.
+    pub(crate) fn of(invariant: &'static str, what: String) -> Self {
+        Self {
+            invariant,
+            what,
+            evidence: String::new(),
+        }
+    }
 }
 
 /// Everything that is read when a world has ended.
@@ -42,7 +53,7 @@ pub(crate) async fn findings(
     users: &mut Users,
     status: &TenantStatus,
 ) -> anyhow::Result<Vec<Finding>> {
-    let doubles = doubles(&mut users.postgres).await?;
+    let doubles = users.doubles().await?;
     let tasks = json_rows(&mut users.postgres, TASKS).await?;
     let end = End::read(world, users).await?;
     let mut found: Vec<Found> = doubles.into_iter().map(|what| ("I6", None, what)).collect();
@@ -340,22 +351,6 @@ impl Users {
         let name = (self.place_of(row), word(row, "external_id"));
         self.log.names.get(&name).cloned().unwrap_or(name.1)
     }
-}
-
-/// Returns records that exist twice in the tables. Salesforce refuses a second record with an external id, but not one
-/// with another.
-async fn doubles(postgres: &mut PgConnection) -> anyhow::Result<Vec<String>> {
-    let mut found = Vec::new();
-    for shape in &SHAPES {
-        let query = format!(
-            "select {0} as key from {1} group by {0} having count(*) > 1",
-            KEY.1, shape.table
-        );
-        for row in json_rows(postgres, &query).await? {
-            found.push(format!("{} {} is there twice", shape.object, row["key"]));
-        }
-    }
-    Ok(found)
 }
 
 /// Returns what the control plane knows of a record.

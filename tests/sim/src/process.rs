@@ -1,10 +1,12 @@
 //! One process of the engine: its connections, its client, and the job that it is at.
 
+use std::panic::AssertUnwindSafe;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context as _;
+use futures_util::FutureExt as _;
 use salesforce_org::in_process::InProcess;
 use secrecy::SecretString;
 use syncline::capture::CaptureOptions;
@@ -36,7 +38,11 @@ const LOCK_MAX: Duration = Duration::from_millis(20);
 /// The time that jobs are given.
 const JOB_TIME: Duration = Duration::from_secs(600);
 
-type Job = Pin<Box<dyn Future<Output = Result<(), Error>>>>;
+/// A job that fails ends with its error, one that panics with [`PANICKED`].
+type Job = Pin<Box<dyn Future<Output = Result<(), String>>>>;
+
+/// How a job ended that panicked.
+pub(crate) const PANICKED: &str = "it panicked";
 
 /// A process of the engine.
 pub(crate) struct Process {
@@ -112,7 +118,7 @@ impl Process {
     pub(crate) async fn begin(&mut self, name: JobName) -> anyhow::Result<Progress> {
         let (engine, tenant) = (self.engine.clone(), self.tenant.clone());
         let options = CaptureOptions::draining(engine.deadline_in(JOB_TIME));
-        let job: Job = Box::pin(async move {
+        let job = async move {
             match name {
                 JobName::CapturePostgres => {
                     engine.capture_postgres(&tenant, &options).await.map(drop)
@@ -142,8 +148,14 @@ impl Process {
                     Ok(())
                 }
             }
-        });
-        self.job = Some((name, job));
+        };
+        let job = AssertUnwindSafe(job)
+            .catch_unwind()
+            .map(|ended| match ended {
+                Ok(ended) => ended.map_err(|error: Error| error.to_string()),
+                Err(_) => Err(PANICKED.to_owned()),
+            });
+        self.job = Some((name, Box::pin(job)));
         self.settle().await
     }
 
@@ -204,7 +216,7 @@ impl Process {
         };
         self.job = None;
         self.calm_down().await?;
-        let error = ended.err().map(|error| self.told(&error.to_string()));
+        let error = ended.err().map(|error| self.told(&error));
         Ok(Progress::Ended(name, error))
     }
 

@@ -19,7 +19,7 @@ use crate::clock::{self, WorldClock};
 use crate::gate::{Fate, Gates};
 use crate::met;
 use crate::oracle::{self, Finding};
-use crate::process::{Parts, Process, Progress};
+use crate::process::{PANICKED, Parts, Process, Progress};
 use crate::script::{Act, FaultKind, JobName, LONG_PAUSE_MS, OrgFault, Script, Side, Step};
 use crate::shapes::{self, SHAPES};
 use crate::users::{Letting, UserLog, Users};
@@ -77,12 +77,12 @@ pub async fn play(script: &Script) -> anyhow::Result<Verdict> {
         .status(&stage.config.tenant)
         .await?;
     let mut findings = oracle::findings(&script.world, &mut stage.users, &status).await?;
+    findings.append(&mut stage.findings);
     if !is_quiet {
-        findings.push(Finding {
-            invariant: "I3",
-            what: format!("not quiet after {ROUNDS_MAX} rounds"),
-            evidence: String::new(),
-        });
+        findings.push(Finding::of(
+            "I3",
+            format!("not quiet after {ROUNDS_MAX} rounds"),
+        ));
     }
     Ok(Verdict {
         findings,
@@ -108,6 +108,7 @@ struct Stage {
     story: Vec<String>,
     calls: usize,
     met: BTreeMap<String, u32>,
+    findings: Vec<Finding>,
 }
 
 impl Stage {
@@ -145,6 +146,7 @@ impl Stage {
             story: vec![format!("{world:?}")],
             calls: 0,
             met: BTreeMap::new(),
+            findings: Vec::new(),
         };
         for word in world.words() {
             *stage.met.entry(word).or_default() += 1;
@@ -282,7 +284,13 @@ impl Stage {
             Progress::AtGate => "stands".to_owned(),
             Progress::Idle => "has nothing to do".to_owned(),
             Progress::Ended(job, None) => format!("has done {job:?}"),
-            Progress::Ended(job, Some(error)) => format!("failed at {job:?}: {error}"),
+            Progress::Ended(job, Some(error)) => {
+                if error == PANICKED {
+                    self.findings
+                        .push(Finding::of("I12", format!("{job:?} panicked")));
+                }
+                format!("failed at {job:?}: {error}")
+            }
         };
         Ok(format!("process {place} {told}{turn} calls, {ended}"))
     }

@@ -120,7 +120,7 @@ pub enum Act {
     Delete,
     /// Restores a record from the recycle bin; in Postgres it does nothing.
     Undelete,
-    /// Edits every record of an object in one statement or call.
+    /// Edits every record of an object in one transaction or call.
     EditAll,
     /// Edits, and takes it back: a transaction that is rolled back.
     RollBack,

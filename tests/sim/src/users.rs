@@ -139,14 +139,37 @@ impl Users {
 
     /// Returns what a user sees of the records of an object.
     pub(crate) async fn seen(&mut self, side: Side, place: usize) -> anyhow::Result<SeenRecords> {
-        let records = match side {
-            Side::Postgres => rows(&mut self.postgres, &SHAPES[place], "true").await?,
-            Side::Salesforce => self.org.with_org(|org| records(org, &SHAPES[place]))?,
-        };
+        let records = self.all(side, place).await?.into_iter();
         Ok(records
-            .into_iter()
             .map(|record| (text(&record, KEY.0), record))
             .collect())
+    }
+
+    async fn all(&mut self, side: Side, place: usize) -> anyhow::Result<Vec<Seen>> {
+        match side {
+            Side::Postgres => Ok(rows(&mut self.postgres, &SHAPES[place], "true").await?),
+            Side::Salesforce => self.org.with_org(|org| records(org, &SHAPES[place])),
+        }
+    }
+
+    /// Returns records that exist twice on a side, or that no user has created.
+    pub(crate) async fn doubles(&mut self) -> anyhow::Result<Vec<String>> {
+        let mut found = Vec::new();
+        for side in [Side::Postgres, Side::Salesforce] {
+            for (place, shape) in SHAPES.iter().enumerate() {
+                let mut keys = BTreeSet::new();
+                for record in self.all(side, place).await? {
+                    let key = text(&record, KEY.0);
+                    if key.is_empty() || !keys.insert(key.clone()) {
+                        let object = shape.object;
+                        found.push(format!(
+                            "{object} '{key}' is in {side:?} twice, or of no user"
+                        ));
+                    }
+                }
+            }
+        }
+        Ok(found)
     }
 
     /// Returns what changes with every write of any row or record.

@@ -7,7 +7,7 @@ use syncline_sim::{Script, play};
 /// Worlds of one test.
 const WORLDS: u64 = 30;
 
-/// How often the worlds of one test must have met everything that can be met: those of both tests, five times.
+/// How often the worlds of one test must have met everything that can be met.
 const MET_MIN: u32 = 3;
 
 /// Plays the worlds from this seed on.

@@ -22,7 +22,7 @@ use serde::{Deserialize, Serialize};
 pub enum SourceCursor {
     /// Replay id: opaque bytes, never compared by order (Pub/Sub API guide, "Event Message Durability").
     SalesforceReplayId(Vec<u8>),
-    /// Outbox id or log position.
+    /// The id of a row in the outbox.
     OutboxId(String),
     /// A read outside any stream: a page of a scan, or of one record.
     Snapshot(String),

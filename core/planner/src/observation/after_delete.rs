@@ -33,7 +33,9 @@ pub(super) fn seen_during_delete(known: &RemoteState, delete: IntentId) -> Vec<(
         let is_edit = remote.concurrent_write == Some(delete);
         let edit = is_edit.then_some(&remote.value);
         let contender = remote.contender.as_ref().map(|edit| &edit.value);
-        let edits = edit.into_iter().chain(contender);
+        // What an earlier write of ours overwrote is not logged before its next plan, which the delete prevents.
+        let overwritten = remote.overwritten.as_ref().map(|edit| &edit.value);
+        let edits = edit.into_iter().chain(contender).chain(overwritten);
         edits.map(|value| (field.clone(), value.clone()))
     });
     edits.collect()

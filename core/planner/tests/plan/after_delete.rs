@@ -80,6 +80,20 @@ fn edit_under_our_delete_is_logged_once_in_every_order() {
 }
 
 #[test]
+fn edit_under_an_update_before_our_delete_is_logged() {
+    let mut story = Story::agreed("F=1");
+    story.sees("refresh F=1 @2s");
+    story.writes(IntentState::Open, "update F=2");
+    story.settles(0);
+    story.writes(IntentState::Open, "delete");
+    story.sees("changed F=3 @3");
+    story.sees("changed ours F=2 @5");
+    story.settles(1);
+    story.sees("deleted ours @6");
+    assert_eq!(story.overwritten, [value("3")]);
+}
+
+#[test]
 fn values_seen_before_our_delete_are_not_logged() {
     for event in [
         "changed F=2 @3",

@@ -24,7 +24,7 @@ pub fn check_access(sync: &ObjectSync, access: &ObjectAccess, table: &TableFacts
 
 fn check_rights(sync: &ObjectSync, access: &ObjectAccess, findings: &mut Findings<'_>) {
     let object = &sync.object;
-    let deletes = sync.deletes.mode == DeleteMode::Propagate;
+    let deletes = sync.deletes.mode != DeleteMode::Ignore;
     for (given, right, effect, way_out) in [
         (
             access.createable,

@@ -224,7 +224,7 @@ fn check_empty_rows(
                 "{rows} rows have no value in {}, which {name} requires: they are parked",
                 mapping.column
             ),
-            "fill the column, or let `where` or the table leave these rows out",
+            "fill the column, or give it a default that the table requires",
         );
     }
 }

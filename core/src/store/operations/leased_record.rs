@@ -170,11 +170,27 @@ impl LeasedRecord {
         };
     }
 
-    /// Adds columns to the write to its row, unless the plan writes them or removes the row.
-    pub(super) fn write_too(&mut self, columns: Map<String, Json>) {
+    /// Writes to its row, too, how those of these lookups name their parents that the plan sends to Salesforce.
+    pub(super) fn write_sent_lookups(
+        &mut self,
+        mapped: &MappedObject,
+        renamed: &Map<String, Json>,
+    ) {
         let Ok(planned) = &mut self.plan else {
             return;
         };
+        let Some(intent) = &planned.intent else {
+            return;
+        };
+        let sent = mapped
+            .sync
+            .fields
+            .iter()
+            .filter(|(name, _)| intent.fields.contains_key(*name));
+        let columns = sent.filter_map(|(_, field)| renamed.get_key_value(field.column.as_str()));
+        let columns: Map<String, Json> = columns
+            .map(|(column, now)| (column.clone(), now.clone()))
+            .collect();
         match &mut planned.postgres {
             Some(PlannedPostgres::Insert(written) | PlannedPostgres::Update(written)) => {
                 for (column, value) in columns {

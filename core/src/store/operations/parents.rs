@@ -9,6 +9,7 @@ use crate::model::value::Value;
 use crate::ports::record::PostgresRow;
 use crate::ports::{MappedObject, StoreError};
 use crate::store::mapped_table::read::FoundRows;
+use crate::store::mapped_table::references::rows_with;
 use crate::store::tables::alias::present_ids;
 use crate::store::tables::link::KnownRecord;
 use crate::store::transaction::Tx;
@@ -67,6 +68,8 @@ pub(crate) fn parents_of(
 /// Replaces the former external ids of renamed parents in the rows of these records, as a foreign key would have done.
 /// Returns the columns that differ from the rows in Postgres. Without this, a lookup that was set before its parent was
 /// renamed on the other side would name no one.
+///
+/// An id that a row of the parent's table has today names that row, also if it is not captured yet.
 pub(crate) async fn follow_renamed_parents(
     tx: &mut Tx,
     mapped: &MappedObject,
@@ -76,7 +79,17 @@ pub(crate) async fn follow_renamed_parents(
     let rows = records.iter().filter_map(|record| found.rows.get(record));
     let named = rows.flatten().flat_map(|row| named_parents(mapped, row));
     let named = named.map(|(_, object, id)| (object.clone(), id.to_owned()));
-    let present = present_ids(tx, &mapped.tenant, &named.collect()).await?;
+    let mut present = present_ids(tx, &mapped.tenant, &named.collect()).await?;
+    for table in mapped.tables.iter().filter(|_| !present.is_empty()) {
+        let key = &table.sync.external_id.column;
+        let of_table = present
+            .keys()
+            .filter(|(object, _)| *object == table.sync.object);
+        let former: Vec<&str> = of_table.map(|(_, id)| id.as_str()).collect();
+        for row in rows_with(tx, table, key, &former, &BTreeSet::from([key])).await? {
+            present.remove(&(table.sync.object.clone(), row.external_id));
+        }
+    }
     let mut changed = BTreeMap::new();
     for record in records {
         for row in found.rows.get_mut(record).into_iter().flatten() {

@@ -7,6 +7,7 @@
 
 use std::collections::BTreeSet;
 
+use crate::config::Direction;
 use crate::model::ids::{ColumnName, FieldName, RecordId};
 use crate::planner::policy::{Cause, NextStep, Tries, decide};
 use crate::ports::apply_store::PlannedBatch;
@@ -182,14 +183,15 @@ impl Writing<'_> {
             .collect();
         let mut found = read_rows(tx, self.mapped, self.shape, &known, Locking::Lock).await?;
         let waiting = records.iter().map(|record| &self.records[*record].lease);
-        let waiting = waiting.filter(|lease| lease.attempts.of(Cause::Parent) > 0);
+        let may_write = self.mapped.sync.direction == Direction::Both;
+        let waiting = waiting.filter(|lease| may_write && lease.attempts.of(Cause::Parent) > 0);
         let waiting: Vec<RecordId> = waiting.map(|lease| lease.record_id).collect();
         let mut renamed = follow_renamed_parents(tx, self.mapped, &waiting, &mut found).await?;
         for record in records {
             let record = &mut self.records[*record];
             let columns = renamed.remove(&record.lease.record_id);
             record.plan(&mut found, self.planner);
-            record.write_too(columns.unwrap_or_default());
+            record.write_sent_lookups(self.mapped, &columns.unwrap_or_default());
             record.fit(self.mapped, self.shape);
         }
         self.await_capture(tx, records).await?;

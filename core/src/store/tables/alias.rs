@@ -155,7 +155,8 @@ pub(crate) async fn present_ids(
                     and former.value = wanted.value
                     and not former.is_current
                 join syncline.sync_link as link on link.record_id = former.record_id
-                where not exists (
+                where link.remote_state ->> 'presence' = 'present'
+                and not exists (
                     select
                     from syncline.sync_link_alias as holder
                     where holder.tenant = $1
