@@ -140,7 +140,7 @@ impl Gates {
 }
 
 impl State {
-    /// A job that was dropped gives its calls up. Those of a connection are made all the same: they were sent.
+    /// A job that was dropped gives its calls up. Those of a connection are still made: they were sent.
     fn forget_given_up(&mut self) {
         self.waiting.retain(|waiting| !waiting.release.is_closed());
     }

@@ -310,7 +310,7 @@ impl<'a> End<'a> {
         found
     }
 
-    /// Records that were deleted, that nobody restored or edited, and that live.
+    /// Records that were deleted, that no user restored or edited, and that live.
     fn resurrected(&self) -> Vec<Found> {
         let log = &self.users.log;
         let lives = |(place, key): &&(usize, String)| {

@@ -297,8 +297,8 @@ fn draw_step(rng: &mut StdRng, world: &World) -> Step {
         86..89 if world.has(FaultKind::LongPause) => Step::Pass {
             ms: rng.random_range(LONG_PAUSE_MS..400_000),
         },
-        89..93 if world.has(FaultKind::Org) => Step::Fail(draw_fault(rng, FaultKind::Org)),
-        93..95 if world.has(FaultKind::Events) => Step::Fail(draw_fault(rng, FaultKind::Events)),
+        89..96 if world.has(FaultKind::Org) => Step::Fail(draw_fault(rng, FaultKind::Org)),
+        96..98 if world.has(FaultKind::Events) => Step::Fail(draw_fault(rng, FaultKind::Events)),
         _ => Step::Pass {
             ms: rng.random_range(1..30_000),
         },

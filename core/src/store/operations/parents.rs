@@ -80,14 +80,19 @@ pub(crate) async fn follow_renamed_parents(
     let named = rows.flatten().flat_map(|row| named_parents(mapped, row));
     let named = named.map(|(_, object, id)| (object.clone(), id.to_owned()));
     let mut present = present_ids(tx, &mapped.tenant, &named.collect()).await?;
-    for table in mapped.tables.iter().filter(|_| !present.is_empty()) {
-        let key = &table.sync.external_id.column;
-        let of_table = present
-            .keys()
-            .filter(|(object, _)| *object == table.sync.object);
+    if present.is_empty() {
+        return Ok(BTreeMap::new());
+    }
+    for table in mapped.tables.iter() {
+        let object = &table.sync.object;
+        let of_table = present.keys().filter(|(of, _)| of == object);
         let former: Vec<&str> = of_table.map(|(_, id)| id.as_str()).collect();
+        if former.is_empty() {
+            continue;
+        }
+        let key = &table.sync.external_id.column;
         for row in rows_with(tx, table, key, &former, &BTreeSet::from([key])).await? {
-            present.remove(&(table.sync.object.clone(), row.external_id));
+            present.remove(&(object.clone(), row.external_id));
         }
     }
     let mut changed = BTreeMap::new();
