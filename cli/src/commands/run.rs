@@ -72,7 +72,7 @@ pub(super) async fn run(common: &Common) -> anyhow::Result<Outcome> {
             () = stop.cancelled() => break,
             () = tokio::time::sleep(CONFIG_POLL) => {}
         }
-        // A place that does not answer keeps nobody from stopping.
+        // A place that does not answer must not delay the end.
         let instance = tokio::select! {
             () = stop.cancelled() => break,
             instance = renewed.current() => instance,
