@@ -4,6 +4,21 @@
 -- session. They run as their owner with a fixed search path, and take tenant and object from the
 -- trigger's arguments, which a user cannot change.
 
+-- Whether the outbox itself is replicated to this database from another one: the changes that come with it were captured
+-- there, and their outbox rows come, too.
+create function syncline.outbox_is_replicated()
+returns boolean
+language sql
+stable
+set search_path = pg_catalog, pg_temp
+as $$
+    select exists (
+        select
+        from pg_subscription_rel as replicated
+        where replicated.srrelid = to_regclass('syncline.sync_outbox')
+    )
+$$;
+
 -- Row trigger. Arguments: tenant, object, external id column, mapped columns, primary key columns.
 create function syncline.capture_row()
 returns trigger
@@ -31,6 +46,11 @@ begin
         from syncline.engine_tx as engine
         where engine.xid = pg_current_xact_id()
     ) then
+        return null;
+    end if;
+
+    -- Without our outbox, what a subscription writes is a change like any other.
+    if current_setting('session_replication_role') = 'replica' and syncline.outbox_is_replicated() then
         return null;
     end if;
 
@@ -105,6 +125,11 @@ security definer
 set search_path = pg_catalog, pg_temp
 as $$
 begin
+    -- Without our outbox, what a subscription writes is a change like any other.
+    if current_setting('session_replication_role') = 'replica' and syncline.outbox_is_replicated() then
+        return null;
+    end if;
+
     if to_regclass('syncline.sync_outbox') is null then
         return null;
     end if;

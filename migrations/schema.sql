@@ -356,6 +356,7 @@
 -- function emit(object text, operation text, external_id text, payload jsonb DEFAULT NULL::jsonb, cursor text DEFAULT NULL::text) returns bigint security definer search_path=pg_catalog, pg_temp
 -- function ensure_journal_partitions(days integer) returns integer search_path=pg_catalog, pg_temp
 -- function new_id() returns uuid 
+-- function outbox_is_replicated() returns boolean search_path=pg_catalog, pg_temp
 -- function this_database() returns TABLE(system_identifier text, database_oid bigint, database_name text) search_path=pg_catalog, pg_temp
 -- function wall_clock() returns timestamp with time zone 
 -- grant execute on clock to public

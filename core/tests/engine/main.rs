@@ -30,6 +30,7 @@ mod hostile_salesforce;
 mod identity;
 mod late_events;
 mod local_org;
+mod logical_replica;
 mod lookups;
 mod mapping;
 mod mass_edits;

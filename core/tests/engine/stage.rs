@@ -94,6 +94,36 @@ impl Stage {
         copy
     }
 
+    /// Returns a stage over a server of its own, with the same org and what a dump of the schema alone makes: tables,
+    /// triggers and the control plane, and no row in any of them.
+    pub(crate) async fn schema_alone(&self) -> Self {
+        let database = TestDatabase::apart().await;
+        let preparing = Self::between(self.org.clone(), MAPPING, database.clone());
+        // In another order than elsewhere, so that the tables have other oids.
+        preparing.store.migrate().await.unwrap();
+        create_tables(database.url().to_owned()).await;
+        preparing.install().await;
+        preparing
+            .sql(
+                "do $$
+                begin
+                    execute (
+                        select 'truncate ' || string_agg(format('syncline.%I', tablename), ', ')
+                        from pg_tables
+                        where schemaname = 'syncline'
+                    );
+                end $$",
+            )
+            .await;
+        Self::between(self.org.clone(), MAPPING, database)
+    }
+
+    /// Returns a stage over a physical copy of the server, with the same org.
+    pub(crate) fn snapshot(&self) -> Self {
+        let copy = self.database.physical_copy();
+        Self::between(self.org.clone(), MAPPING, copy)
+    }
+
     fn between(org: LocalOrg, mapping: &str, database: TestDatabase) -> Self {
         let client = Arc::new(org.client());
         let salesforce: Arc<dyn SalesforcePort> =

@@ -32,7 +32,7 @@ const EDITS: &str = "update account set phone = '7' where external_id = 'a-1';
     insert into account (external_id, name) values ('a-9', 'Test')";
 
 /// Runs every job, and asserts that none does anything. Returns the reason that they give.
-async fn assert_held(stage: &Stage, engine: &SyncEngine) -> String {
+pub(crate) async fn assert_held(stage: &Stage, engine: &SyncEngine) -> String {
     let tenant = &stage.tenant;
     let account = ObjectName::parse("Account").unwrap();
     let options = CaptureOptions::draining(stage.deadline());

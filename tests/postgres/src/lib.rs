@@ -39,8 +39,8 @@ pub struct TestDatabase {
     name: String,
     /// Drops the database on a server that outlives this process.
     _on_shared: Option<Arc<shared::DropOnExit>>,
-    /// The server of a physical copy ends with it.
-    _copy: Option<Arc<Server>>,
+    /// A server that has this database alone ends with it.
+    server: Option<Arc<Server>>,
 }
 
 impl TestDatabase {
@@ -121,14 +121,31 @@ impl TestDatabase {
             url,
             name: self.name.clone(),
             _on_shared: None,
-            _copy: Some(Arc::new(copy)),
+            server: Some(Arc::new(copy)),
         }
     }
 
-    /// Returns the folder of the socket of the server of this process alone, or of its copy.
+    /// Makes an empty database on one more server, which ends with it.
+    ///
+    /// # Panics
+    ///
+    /// If there is no Postgres, or it does not start: the message says what to install.
+    pub async fn apart() -> Self {
+        let place = Place::Own(Server::start());
+        let database = Self::empty_at(&place).await;
+        let Place::Own(server) = place else {
+            panic!("the server of this database alone is shared with no one");
+        };
+        Self {
+            server: Some(Arc::new(server)),
+            ..database
+        }
+    }
+
+    /// Returns the folder of the socket of the server of this process alone, or of this database alone.
     pub fn socket_folder(&self) -> PathBuf {
-        match (&self._copy, own()) {
-            (Some(copy), _) => copy.socket_folder().to_owned(),
+        match (&self.server, own()) {
+            (Some(server), _) => server.socket_folder().to_owned(),
             (None, Place::Own(server)) => server.socket_folder().to_owned(),
             (None, Place::Shared(_)) => panic!("the server of this process alone is not shared"),
         }
@@ -169,7 +186,7 @@ impl TestDatabase {
             url: place.url(&name),
             name,
             _on_shared: on_shared,
-            _copy: None,
+            server: None,
         })
     }
 

@@ -131,6 +131,9 @@ fn launch(binaries: &Path, folder: &Path) -> Child {
             "max_connections=100",
             "-c",
             "autovacuum=off",
+            // Any database may be the origin of a replica.
+            "-c",
+            "wal_level=logical",
         ])
         .stdin(Stdio::piped())
         .stdout(Stdio::null())

@@ -31,6 +31,7 @@ impl PgStore {
             "select syncline.advance_sequences()",
         )
         .await?;
+        number_waiting_edits(&mut tx, tenant).await?;
         end_work(&mut tx, tenant).await?;
         let objects: Vec<_> = captured(&mut tx, tenant).await?.into_keys().collect();
         mark_scans_need_resync(&mut tx, tenant, &objects, "another database was adopted").await?;
@@ -47,6 +48,33 @@ impl PgStore {
         run_all(&mut tx, "removing capture triggers of a copy", drops).await?;
         tx.commit().await
     }
+}
+
+/// Numbers the waiting edits of the tenant in the order in which they were made: where numbers began again, edits of this
+/// database stand before those that came from the former one, and of two renames the later one would be taken first.
+async fn number_waiting_edits(tx: &mut Tx, tenant: &TenantId) -> Result<(), StoreError> {
+    tx.run(
+        "numbering the waiting edits",
+        sqlx::query(
+            "with waiting as (
+                delete from syncline.sync_outbox
+                where tenant = $1
+                returning *
+            )
+            insert into syncline.sync_outbox (
+                tenant, object, operation, external_id, old_external_id, local_key, changed, tombstone, cursor,
+                changed_at, entered_at
+            )
+            select
+                tenant, object, operation, external_id, old_external_id, local_key, changed, tombstone, cursor,
+                changed_at, entered_at
+            from waiting
+            order by coalesce(changed_at, entered_at), outbox_id",
+        )
+        .bind(tenant.as_str()),
+    )
+    .await?;
+    Ok(())
 }
 
 /// Ends what was given in another database: leases, permits and approvals.

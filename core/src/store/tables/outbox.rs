@@ -50,6 +50,8 @@ pub(crate) async fn claim(
                 delete from syncline.sync_outbox as outbox
                 using claimed
                 where outbox.outbox_id = claimed.outbox_id
+                -- Another tenant's row may have the same id: no constraint makes them unique.
+                and (outbox.tenant = any($1) or coalesce(btrim(outbox.tenant), '') = '')
                 returning outbox.*
             )
             select *
