@@ -37,14 +37,14 @@ fn engine(stage: &Stage, url: &str, place: &FenceRef) -> (PgStore, SyncEngine) {
     (store, engine)
 }
 
-async fn capture(stage: &Stage, engine: &SyncEngine) -> Result<usize, Error> {
+pub(crate) async fn capture(stage: &Stage, engine: &SyncEngine) -> Result<usize, Error> {
     let options = CaptureOptions::draining(stage.deadline());
     let captured = engine.capture_postgres(&stage.tenant, &options).await?;
     Ok(captured.counts.seen)
 }
 
 /// Lets the minute between two moves pass in one of the copies.
-async fn pass_a_minute(pool: &PgPool, minutes: i32) {
+pub(crate) async fn pass_a_minute(pool: &PgPool, minutes: i32) {
     let earlier = "update syncline.sync_database
         set fence_moved_at = fence_moved_at - make_interval(mins => $1),
             fence_claimed_at = fence_claimed_at - make_interval(mins => $1)";
