@@ -25,7 +25,12 @@ fn lead(address: &Path, folder: &Path) {
 }
 
 fn engine(stage: &Stage, url: &str, place: &FenceRef) -> (PgStore, SyncEngine) {
-    let store = PgStore::open(&PgStoreOptions::new(SecretString::from(url))).unwrap();
+    let options = PgStoreOptions {
+        // A second connection of the original, opened later, would lead to the copy.
+        connections_max: 1,
+        ..PgStoreOptions::new(SecretString::from(url))
+    };
+    let store = PgStore::open(&options).unwrap();
     let engine = SyncEngine::builder()
         .tenant(
             stage.config.clone(),

@@ -19,7 +19,7 @@ pub(crate) enum Fate {
     /// It is carried out, and the connection ends before the answer.
     AnswerLost,
     /// Just before it, another copy of the database puts this value.
-    RacedBy(&'static str),
+    OvertakenBy(&'static str),
 }
 
 /// A server on a free port.
@@ -137,7 +137,7 @@ impl State {
         match fate {
             Some(Fate::Refused) => return Some(refusal("AccessDeniedException", "not authorized")),
             Some(Fate::Throttled) => return Some(refusal("ThrottlingException", "Rate exceeded")),
-            Some(Fate::RacedBy(value)) => drop(self.put(value)),
+            Some(Fate::OvertakenBy(value)) => drop(self.put(value)),
             Some(Fate::AnswerLost) | None => {}
         }
         let answer = match (call, &self.parameter) {

@@ -1,4 +1,4 @@
-//! A fence in SSM, which cannot compare and set: refused, throttled, out of reach, and raced by another copy.
+//! A fence in SSM, which cannot compare and set: refused, throttled, out of reach, and overtaken by another copy.
 
 use std::sync::Arc;
 
@@ -145,8 +145,8 @@ async fn move_that_loses_to_another_copy_holds() {
         for _ in 0..moves_before {
             fenced.work().await.unwrap();
         }
-        let raced = Fate::RacedBy("other db:5432/app");
-        fenced.parameters.next("PutParameter", 1, raced);
+        let overtaken = Fate::OvertakenBy("other db:5432/app");
+        fenced.parameters.next("PutParameter", 1, overtaken);
         let held = fenced.work_after(2).await.unwrap_err();
         assert!(held.to_string().contains("another copy"), "{held}");
         let held = fenced.work_after(2).await.unwrap_err();
