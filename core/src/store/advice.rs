@@ -41,7 +41,7 @@ pub(crate) fn fix(code: &str, message: &str, server: &Server) -> Option<String> 
                 place => format!("the URL at {place}, which `postgres.url` names"),
             };
             format!(
-                "correct the user, which is {user}, and its password in {place} (if there is none, it is taken from \
+                "correct the user, which is {user}, and its password in {place} (without a password there, it is taken from \
                  PGPASSWORD or .pgpass), or allow the user in pg_hba.conf"
             )
         }

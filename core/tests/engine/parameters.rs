@@ -146,7 +146,7 @@ impl State {
                     json!({"Name": request["Name"], "Value": value, "Version": version});
                 ("200 OK", json!({"Parameter": parameter}))
             }
-            ("GetParameter", None) => refusal("ParameterNotFound", "there is none"),
+            ("GetParameter", None) => refusal("ParameterNotFound", "no parameter has this name"),
             ("PutParameter", Some(_)) if request["Overwrite"] != json!(true) => {
                 refusal("ParameterAlreadyExists", "there is one")
             }

@@ -4,7 +4,9 @@ use std::collections::BTreeSet;
 use std::fmt::Debug;
 
 use crate::gate::Fate;
-use crate::script::{Act, CAPTURES, CONFLICTS, FaultKind, JobName, ON_EDIT, OrgFault, Side};
+use crate::script::{
+    Act, CALL_FAULTS, CAPTURES, CONFLICTS, EVENT_FAULTS, FaultKind, JobName, ON_EDIT, Side,
+};
 use crate::shapes::OnDelete;
 
 /// Returns the name by which something is counted.
@@ -44,22 +46,12 @@ pub fn everything_to_meet() -> BTreeSet<String> {
         JobName::Compare,
         JobName::Release,
     ];
-    let faults = [
-        OrgFault::LostWrite,
-        OrgFault::LostWriteAnswer,
-        OrgFault::LostReadAnswer,
-        OrgFault::SessionAtWrite,
-        OrgFault::SessionAtRead,
-        OrgFault::Unavailable,
-        OrgFault::LockedRow,
-        OrgFault::DoubleEvents,
-        OrgFault::ResetStream,
-    ];
+    let faults = CALL_FAULTS.iter().chain(&EVENT_FAULTS);
     let keys = [OnDelete::NoAction, OnDelete::SetNull, OnDelete::Cascade];
     let words = CONFLICTS.iter().chain(&ON_EDIT).chain(&CAPTURES);
     acts.chain(alone.iter().map(word))
         .chain(jobs.iter().map(word))
-        .chain(faults.iter().map(word))
+        .chain(faults.map(word))
         .chain([Fate::LoseCall, Fate::LoseAnswer].iter().map(word))
         .chain(
             [FaultKind::Kill, FaultKind::Abandon, FaultKind::LongPause]

@@ -172,6 +172,20 @@ pub enum OrgFault {
     ResetStream,
 }
 
+/// What goes wrong with calls.
+pub(crate) const CALL_FAULTS: [OrgFault; 7] = [
+    OrgFault::LostWrite,
+    OrgFault::LostWriteAnswer,
+    OrgFault::LostReadAnswer,
+    OrgFault::SessionAtWrite,
+    OrgFault::SessionAtRead,
+    OrgFault::Unavailable,
+    OrgFault::LockedRow,
+];
+
+/// What goes wrong with change events.
+pub(crate) const EVENT_FAULTS: [OrgFault; 2] = [OrgFault::DoubleEvents, OrgFault::ResetStream];
+
 /// One step of a script.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Step {
@@ -364,16 +378,8 @@ fn draw_work(rng: &mut StdRng, world: &World, process: usize) -> Step {
 
 fn draw_fault(rng: &mut StdRng, kind: FaultKind) -> OrgFault {
     let faults: &[OrgFault] = match kind {
-        FaultKind::Events => &[OrgFault::DoubleEvents, OrgFault::ResetStream],
-        _ => &[
-            OrgFault::LostWrite,
-            OrgFault::LostWriteAnswer,
-            OrgFault::LostReadAnswer,
-            OrgFault::SessionAtWrite,
-            OrgFault::SessionAtRead,
-            OrgFault::Unavailable,
-            OrgFault::LockedRow,
-        ],
+        FaultKind::Events => &EVENT_FAULTS,
+        _ => &CALL_FAULTS,
     };
     faults.choose(rng).copied().unwrap_or(OrgFault::LostWrite)
 }

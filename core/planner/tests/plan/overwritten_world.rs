@@ -136,7 +136,7 @@ fn everywhere(all: &[ObjectSync], rows: &[Row], check: &dyn Fn(&State, &NamedPla
         [at(5_000), Some(EditTime::between(Some(1_000), 9_000))],
         [at(5_000), at(5_000)],
     ];
-    // Our write was sent from the base that both sides had then; what it replaced is none, or another value.
+    // Our write was sent from the base that both sides had then; it replaced nothing, or another value.
     let mut edits = vec![None];
     for edit in VALUES {
         let bases = [None, Some("null"), Some("v0"), Some("v1")];
