@@ -17,6 +17,9 @@ use throwaway_postgres::TestDatabase;
 /// The password in the database's URL. The server does not ask for it.
 pub(crate) const DATABASE_PASSWORD: &str = "local-only-database-password";
 
+/// The external id of the account that a Salesforce user reads and edits.
+pub(crate) const ACCOUNT: &str = "C-1042";
+
 /// Most rounds until all work is done.
 const ROUNDS_MAX: usize = 20;
 
@@ -207,7 +210,7 @@ impl Scene {
     /// Makes the org refuse the next write of the account with this error.
     pub(crate) fn refuse_next_write(&self, code: &str, message: &str) {
         let refusal = FaultAction::RejectRow {
-            external_id: "C-1042".to_owned(),
+            external_id: ACCOUNT.to_owned(),
             code: code.to_owned(),
             message: message.to_owned(),
         };
@@ -301,7 +304,9 @@ pub(crate) async fn execute(database: &TestDatabase, statement: &'static str) {
 
 fn read(org: &mut Org, field: &str) -> Json {
     let token = org.open_session(local::PERSON).expect("a session");
-    let query = format!("/services/data/v62.0/query?q=select+{field}+from+Account");
+    let query = format!(
+        "/services/data/v62.0/query?q=select+{field}+from+Account+where+External_Id__c='{ACCOUNT}'"
+    );
     let answer = org.request(&Request::new("GET", &query).bearer(&token));
     answer.to_json()["records"][0][field].clone()
 }

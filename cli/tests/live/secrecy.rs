@@ -10,7 +10,7 @@ use std::process::{Child, Command};
 use salesforce_org::local;
 use serde_json::json;
 
-use crate::scene::{DATABASE_PASSWORD, Scene};
+use crate::scene::{ACCOUNT, DATABASE_PASSWORD, Scene};
 
 /// A part of every value of a mapped field.
 const VALUE: &str = "Xyzzy";
@@ -19,7 +19,7 @@ const VALUE: &str = "Xyzzy";
 const UNMAPPED: &str = "Plugh";
 
 /// The external id of the record.
-const KEY: &str = "C-1042";
+const KEY: &str = ACCOUNT;
 
 /// Nothing may print these: the app's secret, the database's password, any access token of the org, the app's key
 /// and an assertion that it signed.
