@@ -12,8 +12,8 @@ use crate::mapping::MAPPING;
 use crate::pausing::{PauseAt, PausingSalesforce};
 use crate::stage::Stage;
 
-/// Opens a stage with one polled account in sync, whose rating Postgres owns; returns its Salesforce id.
-async fn agreed(capture: &str) -> (Stage, String) {
+/// Opens a stage whose org is captured in this mode.
+async fn polled(capture: &str) -> Stage {
     let polled =
         format!("capture = \"{capture}\"\n\n[[tenant.acme.object]]\nobject      = \"Account\"");
     let mapping = MAPPING.replacen(
@@ -23,6 +23,12 @@ async fn agreed(capture: &str) -> (Stage, String) {
     );
     let stage = Stage::with_mapping(&mapping).await;
     stage.org.set_wall_ms(SystemClock.now_ms() - 60_000);
+    stage
+}
+
+/// Opens a stage with one polled account in sync, whose rating Postgres owns; returns its Salesforce id.
+async fn agreed(capture: &str) -> (Stage, String) {
+    let stage = polled(capture).await;
     stage
         .sql("insert into account (external_id, name, rating) values ('a-1', 'Ada', 'Cold')")
         .await;
@@ -86,4 +92,27 @@ async fn unchanged_record_is_corrected_by_one_call() {
     let applied = stage.apply("Account").await;
     assert_eq!((applied.single, applied.applied), (1, 1), "{applied:?}");
     assert_eq!(stage.org.writing_calls() - calls, 1);
+}
+
+#[tokio::test]
+async fn undelete_of_what_no_poll_saw_is_seen() {
+    let (stage, _) = agreed("poll").await;
+    // Every mapped field is set, so that the record shows nothing but what the create sent.
+    stage
+        .sql("insert into contact values (default, 'c-1', 'Byron', 'ada@example.com', 'a-1')")
+        .await;
+    stage.capture_postgres().await;
+    stage.apply("Contact").await;
+    let id = stage.org.id_of("Contact", "c-1").unwrap();
+    stage.org.advance_ms(2_000);
+    stage.sql("delete from contact").await;
+    stage.capture_postgres().await;
+    stage.apply("Contact").await;
+    assert_eq!(stage.org.count("Contact"), 0);
+    stage.org.advance_ms(2_000);
+    stage.org.undelete(&id);
+    stage.drain_polling().await;
+    let name = "select last_name from contact";
+    assert_eq!(stage.one(name).await, json!("Byron"));
+    stage.assert_equal().await;
 }

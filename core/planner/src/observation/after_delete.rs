@@ -69,7 +69,8 @@ pub(super) fn absorb(record: &mut Absorbing<'_>) {
     let has_successor = successor.is_some_and(|id| *id != record.seen.salesforce_id);
     if is_before_delete || has_successor {
         record.apply(Effect::LogOverwritten);
-    } else if !is_all_ours {
+    } else if !is_all_ours || record.seen.kind != ObservationKind::Changed {
+        // A read shows the record as it is now, be all of it ours: it is older than the delete or follows an undelete.
         record.apply(Effect::NeedsRefresh);
     }
 }
