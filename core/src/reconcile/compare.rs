@@ -7,7 +7,7 @@ use std::collections::BTreeSet;
 
 use crate::model::fields::FieldId;
 use crate::model::ids::{FieldName, ObjectName, RecordId, TenantId};
-use crate::model::link::Presence;
+use crate::model::link::{Presence, RemoteState};
 use crate::model::value::Value;
 use crate::observe::planner::ObjectPlanner;
 use crate::observe::sides::{MappedField, named_by_external_id, postgres_side};
@@ -327,4 +327,19 @@ pub(crate) fn reads_otherwise(
     let mut fields = planner.fields().iter();
     observed.known.link.remote_state.presence == Presence::Present
         && fields.any(|field| known.get(&field.name) != read.unreadable.get(&field.name))
+}
+
+/// Returns whether a read shows what was not seen of the record before. A resync will find that; what was changed in
+/// Postgres alone, unnoticed, it will not.
+pub(crate) fn shows_news(
+    planner: &ObjectPlanner<'_>,
+    seen: &RemoteState,
+    read: &SalesforceRecord,
+) -> bool {
+    let mut fields = planner.fields().iter();
+    seen.presence != Presence::Present
+        || fields.any(|field| {
+            let known = seen.fields.get(&field.name).map(|known| &known.value);
+            known != read.fields.get(&field.name)
+        })
 }

@@ -17,7 +17,7 @@ use crate::ports::record::ObservedRecord;
 use crate::ports::salesforce::{Deleted, SalesforceRecord};
 
 use super::ReconcileReport;
-use super::compare::{Difference, DriftItem, compare, explained, reads_otherwise};
+use super::compare::{Difference, DriftItem, compare, explained, reads_otherwise, shows_news};
 
 /// How long the event of a change may take to arrive and be captured. A difference to a record that changed in
 /// Salesforce since then is pending: the event is on its way.
@@ -190,8 +190,10 @@ impl<'a> Comparer<'a> {
         let link = &observed.known.link;
         let class = difference.class(explanations.work.get(&link.record_id));
         let is_recent = class.is_unexplained() && self.is_recent(Some(&link.remote_state), read);
-        let class = settled(class, explanations.needs_resync || is_recent);
         let live = read.filter(|record| record.deleted == Deleted::No);
+        let is_read_again = explanations.needs_resync
+            && live.is_none_or(|record| shows_news(&self.planner, &link.remote_state, record));
+        let class = settled(class, is_read_again || is_recent);
         let drift = class.is_unexplained().then(|| DriftItem {
             tenant: self.mapped.tenant.clone(),
             object: self.mapped.sync.object.clone(),

@@ -8,8 +8,8 @@ use serde_json::{Value as Json, json};
 use syncline::engine::SyncEngine;
 use syncline::engine::system::SystemClock;
 use syncline::model::ids::ObjectName;
-use syncline::ports::Clock;
 use syncline::ports::comparison::{Begin, Comparison, RecordClass};
+use syncline::ports::{CaptureStore, Clock};
 use syncline::reconcile::{CompareOptions, ReconcileReport};
 
 use crate::crashes::pausing_worker;
@@ -200,6 +200,35 @@ async fn unexplained_records_are_planned_and_become_equal() {
     stage.assert_equal().await;
     stage.compare().await;
     assert_eq!(stage.classes(5).await, classes([("equal", 5)]));
+}
+
+#[tokio::test]
+async fn unnoticed_changes_are_found_during_a_resync_too() {
+    let stage = with_accounts(MAPPING, 3).await;
+    let accounts = [ObjectName::parse("Account").unwrap()];
+    let marked = stage
+        .store
+        .mark_needs_resync(&stage.tenant, &accounts, "a test");
+    marked.await.unwrap();
+    stage
+        .unnoticed(
+            "delete from account where external_id = 'a-1';
+            update account set name = 'Unnoticed' where external_id = 'a-2'",
+        )
+        .await;
+    let third = stage.org.id_of("Account", "a-3").unwrap();
+    stage.org.update(&third, json!({"Phone": "1"}));
+    let report = stage.compare().await;
+    assert_eq!((report.drifted.len(), report.enqueued), (2, 2));
+    let expected = classes([
+        ("only_in_salesforce", 1),
+        ("unexplained", 1),
+        ("pending", 1),
+    ]);
+    assert_eq!(stage.classes(3).await, expected);
+    stage.drain().await;
+    stage.assert_equal().await;
+    assert_eq!(stage.org.count("Account"), 2);
 }
 
 #[tokio::test]
