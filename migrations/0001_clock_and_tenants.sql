@@ -170,13 +170,15 @@ create table syncline.sync_checkpoint (
 create table syncline.sync_job (
     tenant text not null,
     job text not null,
+    -- The object that an apply worked on; empty for jobs of the whole tenant.
+    object text not null default '',
     succeeded_at timestamptz,
     -- When it failed first after its last success.
     failing_since timestamptz,
     failed_at timestamptz,
     -- Why it failed last, without values.
     error text,
-    constraint sync_job_pkey primary key (tenant, job)
+    constraint sync_job_pkey primary key (tenant, job, object)
 );
 
 -- The capture triggers that `install` created, so that a sweep notices when they are gone or changed.

@@ -142,6 +142,7 @@
 -- table sync_intent.updated_at timestamp with time zone not null default syncline.clock()
 -- table sync_job.tenant text not null
 -- table sync_job.job text not null
+-- table sync_job.object text not null default ''::text
 -- table sync_job.succeeded_at timestamp with time zone
 -- table sync_job.failing_since timestamp with time zone
 -- table sync_job.failed_at timestamp with time zone
@@ -272,7 +273,7 @@
 -- constraint sync_intent_pkey on sync_intent PRIMARY KEY (intent_id)
 -- constraint sync_intent_record_id_fkey on sync_intent FOREIGN KEY (record_id) REFERENCES syncline.sync_link(record_id) ON DELETE CASCADE
 -- constraint sync_intent_state_check on sync_intent CHECK ((state = ANY (ARRAY['open'::text, 'applied'::text, 'confirmed'::text, 'refused'::text, 'unknown'::text, 'abandoned'::text])))
--- constraint sync_job_pkey on sync_job PRIMARY KEY (tenant, job)
+-- constraint sync_job_pkey on sync_job PRIMARY KEY (tenant, job, object)
 -- constraint sync_journal_pkey on sync_journal PRIMARY KEY (journaled_at, journal_id)
 -- constraint sync_link_pkey on sync_link PRIMARY KEY (record_id)
 -- constraint sync_link_postgres_presence_check on sync_link CHECK ((postgres_presence = ANY (ARRAY['unseen'::text, 'present'::text, 'deleted'::text])))
@@ -321,7 +322,7 @@
 -- CREATE INDEX sync_intent_waiting_idx ON syncline.sync_intent USING btree (updated_at) WHERE (state = ANY (ARRAY['open'::text, 'applied'::text, 'unknown'::text]))
 -- CREATE UNIQUE INDEX sync_intent_open_key ON syncline.sync_intent USING btree (record_id) WHERE (state = 'open'::text)
 -- CREATE UNIQUE INDEX sync_intent_pkey ON syncline.sync_intent USING btree (intent_id)
--- CREATE UNIQUE INDEX sync_job_pkey ON syncline.sync_job USING btree (tenant, job)
+-- CREATE UNIQUE INDEX sync_job_pkey ON syncline.sync_job USING btree (tenant, job, object)
 -- CREATE INDEX sync_journal_record_id_idx ON ONLY syncline.sync_journal USING btree (record_id, journal_id)
 -- CREATE UNIQUE INDEX sync_journal_pkey ON ONLY syncline.sync_journal USING btree (journaled_at, journal_id)
 -- CREATE UNIQUE INDEX sync_link_canonical_key ON syncline.sync_link USING btree (canonical_id, object, tenant)

@@ -105,7 +105,7 @@ impl SyncEngine {
         tenant: &TenantId,
         options: &CaptureOptions,
     ) -> Result<CaptureReport, Error> {
-        self.noted(tenant, JobKind::CapturePostgres, async {
+        self.noted(tenant, (JobKind::CapturePostgres, None), async {
             let job = &capture::begin(&self.shared, tenant, options).await?;
             capture::patiently(job, options, || capture::postgres::capture(job, options)).await
         })
@@ -120,7 +120,7 @@ impl SyncEngine {
         tenant: &TenantId,
         options: &CaptureOptions,
     ) -> Result<CaptureReport, Error> {
-        self.noted(tenant, JobKind::CaptureSalesforce, async {
+        self.noted(tenant, (JobKind::CaptureSalesforce, None), async {
             let job = &capture::begin(&self.shared, tenant, options).await?;
             let needs = match job.tenant.config.capture {
                 CaptureMode::Pubsub => OrgNeed::Events,
@@ -179,7 +179,7 @@ impl SyncEngine {
         let applied = self
             .noted(
                 tenant,
-                JobKind::Apply,
+                (JobKind::Apply, Some(object)),
                 Box::pin(async {
                     let job = self.job(tenant).await?;
                     let applied = apply::apply(&job, object, permit, deadline).await;
@@ -197,7 +197,7 @@ impl SyncEngine {
     /// Ends the leases of crashed workers, checks the triggers, deletes old rows and wakes apply for due work.
     #[tracing::instrument(skip_all, fields(tenant = %tenant))]
     pub async fn sweep(&self, tenant: &TenantId) -> Result<SweepOutcome, Error> {
-        self.noted(tenant, JobKind::Sweep, async {
+        self.noted(tenant, (JobKind::Sweep, None), async {
             reconcile::sweep(&self.job(tenant).await?).await
         })
         .await
@@ -210,7 +210,7 @@ impl SyncEngine {
         tenant: &TenantId,
         deadline: Deadline,
     ) -> Result<ReconcileReport, Error> {
-        self.noted(tenant, JobKind::CompareRecent, async {
+        self.noted(tenant, (JobKind::CompareRecent, None), async {
             let job = self.job(tenant).await?;
             job.with_org(OrgNeed::Calls, reconcile::incremental(&job, deadline))
                 .await
@@ -243,7 +243,7 @@ impl SyncEngine {
         deadline: Deadline,
         on_progress: OnProgress<'_>,
     ) -> Result<ReconcileReport, Error> {
-        self.noted(tenant, JobKind::Compare, async {
+        self.noted(tenant, (JobKind::Compare, None), async {
             let job = self.job(tenant).await?;
             let compared = reconcile::full(&job, options, deadline, on_progress);
             job.with_org(OrgNeed::Calls, compared).await
@@ -293,7 +293,7 @@ impl SyncEngine {
     async fn noted<T>(
         &self,
         tenant: &TenantId,
-        kind: JobKind,
+        kind: (JobKind, Option<&ObjectName>),
         job: impl Future<Output = Result<T, Error>>,
     ) -> Result<T, Error> {
         let done = Box::pin(job).await;

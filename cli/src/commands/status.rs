@@ -6,6 +6,7 @@ use chrono::{DateTime, Utc};
 use serde::Serialize;
 use serde_json::json;
 use syncline::config::{CaptureMode, TenantConfig};
+use syncline::model::ids::ObjectName;
 use syncline::ports::StreamName;
 use syncline::ports::job_store::{JobKind, Outage, WithheldField};
 use syncline::store::{CheckpointState, JobStatus, ObjectStatus, TenantStatus};
@@ -103,6 +104,9 @@ fn problems(status: &TenantStatus, config: &TenantConfig, stale: f64) -> Vec<Str
     problems
 }
 
+/// A job, and the object that it works on if it is one of a single object.
+type Job<'a> = (JobKind, Option<&'a ObjectName>);
+
 /// Jobs that `syncline run` and the schedules run at least once a minute, whether there is work or not.
 const REGULAR_JOBS: [JobKind; 3] = [
     JobKind::CapturePostgres,
@@ -137,24 +141,27 @@ fn stopped_job(status: &TenantStatus, kind: JobKind, stale: f64) -> Option<Strin
     if kind == JobKind::CaptureSalesforce && status.outage.is_some() {
         return None;
     }
-    let late = seconds_without(status, kind)?;
-    (late > stale).then(|| not_ending_well(status, kind, late, stale))
+    let job = (kind, None);
+    let late = seconds_without(status, job)?;
+    (late > stale).then(|| not_ending_well(status, job, late, stale))
 }
 
 /// Returns for how long a job has not ended well: since it last did, or since capture was installed.
-fn seconds_without(status: &TenantStatus, kind: JobKind) -> Option<f64> {
-    let succeeded_at = job(status, kind).and_then(|job| job.succeeded_at);
+fn seconds_without(status: &TenantStatus, job: Job<'_>) -> Option<f64> {
+    let succeeded_at = known(status, job).and_then(|job| job.succeeded_at);
     let expected_since = succeeded_at.into_iter().chain(status.installed_at).max()?;
     Some(seconds_since(status, expected_since))
 }
 
-fn job(status: &TenantStatus, kind: JobKind) -> Option<&JobStatus> {
-    status.jobs.iter().find(|job| job.job == kind)
+fn known<'s>(status: &'s TenantStatus, (kind, object): Job<'_>) -> Option<&'s JobStatus> {
+    let mut jobs = status.jobs.iter();
+    jobs.find(|job| job.job == kind && job.object.as_ref() == object)
 }
 
 /// Returns why a job has not ended well: it fails, or nothing starts it.
-fn not_ending_well(status: &TenantStatus, kind: JobKind, late: f64, stale: f64) -> String {
-    let known = job(status, kind);
+fn not_ending_well(status: &TenantStatus, job: Job<'_>, late: f64, stale: f64) -> String {
+    let (kind, _) = job;
+    let known = known(status, job);
     let name = job_name(kind);
     let since = match known.and_then(|job| job.succeeded_at) {
         Some(_) => format!("has not ended well for {}", age(late)),
@@ -185,24 +192,25 @@ fn starter(kind: JobKind) -> &'static str {
     }
 }
 
-/// Returns that records are due and no apply takes them. Without due work apply need not run.
-fn idle_apply(status: &TenantStatus, stale: f64) -> Option<String> {
+/// Returns of which objects records are due and no apply takes them. Without due work apply need not run.
+fn idle_apply(status: &TenantStatus, stale: f64) -> Vec<String> {
     if status.paused.is_some() || status.outage.is_some() {
-        return None;
+        return Vec::new();
     }
-    let waits = |object: &ObjectStatus| object.oldest_due_seconds.filter(|due| *due > stale);
-    let waiting = status.objects.iter();
-    let (waited, object) = waiting
-        .filter_map(|object| Some((waits(object)?, &object.object)))
-        .max_by(|one, other| one.0.total_cmp(&other.0))?;
-    let late = seconds_without(status, JobKind::Apply).unwrap_or(waited);
-    (late > stale).then(|| {
-        format!(
-            "records of {object} have been due for {}: {}",
-            age(waited),
-            not_ending_well(status, JobKind::Apply, late, stale)
-        )
-    })
+    let idle = |object: &ObjectStatus| {
+        let waited = object.oldest_due_seconds.filter(|due| *due > stale)?;
+        let job = (JobKind::Apply, Some(&object.object));
+        let late = seconds_without(status, job).unwrap_or(waited);
+        (late > stale).then(|| {
+            format!(
+                "records of {} have been due for {}: {}",
+                object.object,
+                age(waited),
+                not_ending_well(status, job, late, stale)
+            )
+        })
+    };
+    status.objects.iter().filter_map(idle).collect()
 }
 
 /// How long a full comparison may be missing: it is scheduled once a day, and one of a large org takes hours.
@@ -213,9 +221,9 @@ fn missing_comparison(status: &TenantStatus) -> Option<String> {
     if status.outage.is_some() {
         return None;
     }
-    let late = seconds_without(status, JobKind::Compare)?;
-    (late > COMPARISON_AGE_MAX)
-        .then(|| not_ending_well(status, JobKind::Compare, late, COMPARISON_AGE_MAX))
+    let job = (JobKind::Compare, None);
+    let late = seconds_without(status, job)?;
+    (late > COMPARISON_AGE_MAX).then(|| not_ending_well(status, job, late, COMPARISON_AGE_MAX))
 }
 
 /// Returns why comparisons fail. They may be scheduled at any interval, so only errors show that they are late.

@@ -264,6 +264,46 @@ async fn status_fails_while_due_work_or_comparisons_have_no_worker() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn apply_of_one_object_hides_no_other_object() {
+    let scene = Scene::set().await;
+    let contact = "
+[[tenant.acme.object]]
+object = \"Contact\"
+table = \"contact\"
+external_id = { field = \"External_Id__c\", column = \"external_id\" }
+
+[tenant.acme.object.fields]
+LastName = { column = \"name\" }
+";
+    scene.change_config(|config, _| format!("{config}{contact}"));
+    scene
+        .sql("create table contact (external_id text primary key, name text not null)")
+        .await;
+    scene.syncline(&["install"]).await;
+    scene
+        .sql(
+            "insert into account (external_id, name) values ('C-1042', 'Ada');
+            insert into contact values ('C-1', 'Byron')",
+        )
+        .await;
+    // Every wake-up of contacts is lost.
+    scene.drain_configured().await;
+    scene.sweep().await;
+    scene.syncline(&["status"]).await;
+    scene
+        .sql(
+            "update syncline.sync_task
+                set due_at = due_at - interval '10 minutes', dirty_since = dirty_since - interval '10 minutes';
+            update syncline.sync_capture set installed_at = installed_at - interval '10 minutes'",
+        )
+        .await;
+    let (_, printed) = scene.failing(&["status"]).await;
+    let problem = "records of Contact have been due for 10 min: apply has never ended well and does not run";
+    assert!(printed.contains(problem), "{printed}");
+    assert!(!printed.contains("records of Account"), "{printed}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn rows_from_before_the_triggers_have_an_age() {
     let scene = Scene::set().await;
     scene

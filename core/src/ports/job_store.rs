@@ -121,11 +121,11 @@ pub trait JobStore: Send + Sync {
         outage: &NewOutage,
     ) -> Result<Outage, StoreError>;
 
-    /// Notes that a job of the tenant ended, well or with this error.
+    /// Notes that a job of the tenant, or of one of its objects, ended, well or with this error.
     async fn note_job(
         &self,
         tenant: &TenantId,
-        job: JobKind,
+        job: (JobKind, Option<&ObjectName>),
         error: Option<&str>,
     ) -> Result<(), StoreError>;
 
@@ -175,7 +175,7 @@ pub enum JobKind {
     CapturePostgres,
     /// Capture of Salesforce.
     CaptureSalesforce,
-    /// Apply, of any object.
+    /// Apply, of one object.
     Apply,
     /// The sweep.
     Sweep,

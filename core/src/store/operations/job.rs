@@ -212,7 +212,7 @@ impl JobStore for PgStore {
     async fn note_job(
         &self,
         tenant: &TenantId,
-        job: JobKind,
+        job: (JobKind, Option<&ObjectName>),
         error: Option<&str>,
     ) -> Result<(), StoreError> {
         let mut tx = self.begin().await?;
