@@ -58,6 +58,10 @@ create table syncline.sync_control (
     -- When something last changed on either side: captures keep polling for active tenants only, whichever
     -- instance they run on.
     active_at timestamptz,
+    -- How often stopped work was replayed. What the sides allow was probably changed before, so a job that finds more
+    -- replays than it knows describes the org again. No time: of two transactions the one that began first may commit
+    -- last.
+    replays bigint not null default 0,
     updated_at timestamptz not null default syncline.clock(),
     constraint sync_control_pkey primary key (tenant)
 );

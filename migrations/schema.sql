@@ -80,6 +80,7 @@
 -- table sync_control.clock_measured_at timestamp with time zone
 -- table sync_control.clock_skew_set_ms bigint
 -- table sync_control.active_at timestamp with time zone
+-- table sync_control.replays bigint not null default 0
 -- table sync_control.updated_at timestamp with time zone not null default syncline.clock()
 -- table sync_database.tenant text not null
 -- table sync_database.system_identifier text

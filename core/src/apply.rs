@@ -20,9 +20,9 @@ use crate::model::ids::ObjectName;
 use crate::observe::planner::ObjectPlanner;
 use crate::planner::policy::delete_guard::MASS_DELETE;
 use crate::planner::policy::freshness::{Freshness, STREAM_AGE_MS_MAX};
+use crate::ports::StreamName;
 use crate::ports::job_store::{Control, NextWakeUp, Outage};
 use crate::ports::salesforce::Disposition;
-use crate::ports::{MappedObject, StreamName};
 use crate::salesforce::ALL_CHANGES_TOPIC;
 
 use perform::{Batch, perform};
@@ -96,12 +96,11 @@ impl ApplyReport {
 
 /// Works on the object's due records.
 pub(crate) async fn apply(
-    job: &Job<'_>,
+    job: &mut Job<'_>,
     object: &ObjectName,
     permit: i32,
     deadline: Deadline,
 ) -> Result<ApplyReport, Error> {
-    let mapped = job.mapped(object)?;
     let mut report = ApplyReport::default();
     // Records that need the org wait; those that need only Postgres go on, one round each time.
     while may_begin_round(job, deadline) && report.org_wait_ms.is_none() {
@@ -119,7 +118,7 @@ pub(crate) async fn apply(
             report.outage_is_due = !outage.holds();
             report.org_wait_ms = outage.holds().then_some(outage.retry_in_ms);
         }
-        if round(job, mapped, state, deadline, &mut report).await? == 0 {
+        if round(job, object, state, deadline, &mut report).await? == 0 {
             break;
         }
     }
@@ -157,20 +156,26 @@ fn may_begin_round(job: &Job<'_>, deadline: Deadline) -> bool {
 
 /// Runs one round. Returns how many records it leased.
 async fn round(
-    job: &Job<'_>,
-    mapped: &MappedObject,
+    job: &mut Job<'_>,
+    object: &ObjectName,
     capture: CaptureState,
     deadline: Deadline,
     report: &mut ApplyReport,
 ) -> Result<usize, Error> {
     let lease_end = Deadline::at_ms(job.now_ms().saturating_add(LEASE_MS));
+    let mapped = job.mapped(object)?;
     let leases = job
         .store()
         .lease_tasks(mapped, ROUND_RECORDS_MAX, &job.shared.worker, LEASE_MS)
         .await?;
     let leased = leases.len();
+    if leased == 0 {
+        return Ok(0);
+    }
     let mut guard = LeaseGuard::records(job.shared, mapped, &leases);
-    report.rounds += usize::from(leased > 0);
+    job.note_replays().await?;
+    let (job, mapped) = (&*job, job.mapped(object)?);
+    report.rounds += 1;
     report.leased += leased;
     let refreshed_at_ms = job.now_ms();
     let leases = refresh(job, mapped, leases, capture.needs_resync, report).await?;

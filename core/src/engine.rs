@@ -181,8 +181,8 @@ impl SyncEngine {
                 tenant,
                 (JobKind::Apply, Some(object)),
                 Box::pin(async {
-                    let job = self.job(tenant).await?;
-                    let applied = apply::apply(&job, object, permit, deadline).await;
+                    let mut job = self.job(tenant).await?;
+                    let applied = apply::apply(&mut job, object, permit, deadline).await;
                     applied.inspect_err(|_| job.tenant.reload_soon())
                 }),
             )

@@ -73,6 +73,17 @@ impl<'a> Job<'a> {
         })
     }
 
+    /// Describes the org again if a person has replayed work since it was described for this run. Called after tasks are
+    /// leased, so that a replayed one is planned with what the sides allow now.
+    pub(crate) async fn note_replays(&mut self) -> Result<(), Error> {
+        let replays = self.store().replays(self.id()).await?;
+        if !self.loaded.include(replays) {
+            self.tenant.note_replays(replays);
+            self.loaded = self.tenant.mapped_objects(self.now_ms()).await?;
+        }
+        Ok(())
+    }
+
     pub(crate) fn id(&self) -> &TenantId {
         &self.tenant.config.tenant
     }

@@ -298,7 +298,8 @@ LastName = { column = \"name\" }
         )
         .await;
     let (_, printed) = scene.failing(&["status"]).await;
-    let problem = "records of Contact have been due for 10 min: apply has never ended well and does not run";
+    let problem =
+        "records of Contact have been due for 10 min: apply has never ended well and does not run";
     assert!(printed.contains(problem), "{printed}");
     assert!(!printed.contains("records of Account"), "{printed}");
 }

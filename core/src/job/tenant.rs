@@ -52,10 +52,8 @@ pub(crate) struct Tenant {
     active_until_ms: AtomicI64,
     /// An error has contradicted what is loaded.
     is_contradicted: AtomicBool,
-    /// When a person last replayed work, as far as this process knows.
-    replayed_at_ms: AtomicI64,
-    /// The last replay that was known when the mapped objects were loaded.
-    loaded_after_replay_ms: AtomicI64,
+    /// How often a person replayed work, as far as this process knows.
+    replays: AtomicI64,
     /// When the org was last asked of which objects change events arrive.
     events_asked_at_ms: AtomicI64,
     /// The org that the login led to instead of that of the records, when that was found.
@@ -78,6 +76,15 @@ pub(crate) struct MappedObjects {
     /// The org.
     pub(crate) organization_id: SalesforceId,
     loaded_at_ms: i64,
+    /// The replays that were known when they were loaded.
+    replays: i64,
+}
+
+impl MappedObjects {
+    /// Returns whether these were loaded with this many replays known.
+    pub(super) fn include(&self, replays: i64) -> bool {
+        self.replays >= replays
+    }
 }
 
 impl Tenant {
@@ -94,8 +101,7 @@ impl Tenant {
             loaded: Mutex::new(None),
             active_until_ms: AtomicI64::new(i64::MIN),
             is_contradicted: AtomicBool::new(false),
-            replayed_at_ms: AtomicI64::new(i64::MIN),
-            loaded_after_replay_ms: AtomicI64::new(i64::MIN),
+            replays: AtomicI64::new(0),
             events_asked_at_ms: AtomicI64::new(i64::MIN),
             other_org: Mutex::new(None),
         }
@@ -112,10 +118,7 @@ impl Tenant {
             control = self.store.control(tenant).await?;
         }
         self.require_database(&control)?;
-        if let Some(replayed_at_ms) = control.replayed_at_ms {
-            self.replayed_at_ms
-                .fetch_max(replayed_at_ms, Ordering::Relaxed);
-        }
+        self.note_replays(control.replays);
         self.pass_fence(control, ids).await
     }
 
@@ -134,32 +137,30 @@ impl Tenant {
     /// was given back is planned with that permission.
     pub(crate) async fn mapped_objects(&self, now_ms: i64) -> Result<Arc<MappedObjects>, Error> {
         let mut loaded = self.loaded.lock().await;
-        let replayed_at_ms = self.replayed_at_ms.load(Ordering::Relaxed);
+        // Before anything is described: what is replayed meanwhile is not known to be described.
+        let replays = self.replays.load(Ordering::Relaxed);
         if let Some(mapped_objects) = loaded.as_ref() {
             let age_ms = now_ms - mapped_objects.loaded_at_ms;
             let age_ms_max = match self.is_contradicted.load(Ordering::Relaxed) {
                 true => CONTRADICTED_CACHE_MS,
                 false => DESCRIBE_CACHE_MS,
             };
-            let known_ms = self.loaded_after_replay_ms.load(Ordering::Relaxed);
-            if age_ms < age_ms_max && known_ms >= replayed_at_ms {
+            if age_ms < age_ms_max && mapped_objects.replays >= replays {
                 return Ok(Arc::clone(mapped_objects));
             }
             for mapped in &mapped_objects.list {
                 self.salesforce.forget_schema(&mapped.sync.object);
             }
         }
-        let mapped_objects = Arc::new(self.load(now_ms).await?);
+        let mapped_objects = Arc::new(self.load(now_ms, replays).await?);
         self.is_contradicted.store(false, Ordering::Relaxed);
-        self.loaded_after_replay_ms
-            .store(replayed_at_ms, Ordering::Relaxed);
         *loaded = Some(Arc::clone(&mapped_objects));
         Ok(mapped_objects)
     }
 
     /// Loads what both sides have now. What Salesforce cannot tell now is used as last known; an object that was
     /// never described is left out.
-    async fn load(&self, now_ms: i64) -> Result<MappedObjects, Error> {
+    async fn load(&self, now_ms: i64, replays: i64) -> Result<MappedObjects, Error> {
         let tenant = &self.config.tenant;
         let mut known = self.store.known_schemas(tenant).await?;
         self.leave_other_org(now_ms).await?;
@@ -201,16 +202,10 @@ impl Tenant {
             });
         }
         loaded.share_tables();
-        if let (true, Some(error)) = (loaded.list.is_empty(), loaded.first_error) {
+        if let (true, Some(error)) = (loaded.list.is_empty(), loaded.first_error.take()) {
             return Err(error.into());
         }
-        for withheld in &loaded.withheld {
-            tracing::error!(
-                tenant = %tenant, object = %withheld.object, field = %withheld.field,
-                problem = %withheld.problem,
-                "changes of a mapped field are withheld; everything else goes on"
-            );
-        }
+        loaded.log_withheld(tenant);
         let usable = loaded.list.iter().map(|mapped| UsableFields {
             object: mapped.sync.object.clone(),
             fields: mapped.sync.fields.keys().cloned().collect(),
@@ -227,6 +222,7 @@ impl Tenant {
             user: schemas.user,
             organization_id,
             loaded_at_ms: now_ms,
+            replays,
         })
     }
 
@@ -289,6 +285,11 @@ impl Tenant {
             }
             (Err(error), None) => Err(error),
         }
+    }
+
+    /// Notes how often work was replayed.
+    pub(super) fn note_replays(&self, replays: i64) {
+        self.replays.fetch_max(replays, Ordering::Relaxed);
     }
 
     /// Notes that an error contradicts what is loaded: it is loaded again soon.
@@ -358,6 +359,15 @@ impl LoadedObjects {
             since: None,
         });
         self.first_error.get_or_insert(error);
+    }
+
+    fn log_withheld(&self, tenant: &TenantId) {
+        for withheld in &self.withheld {
+            tracing::error!(
+                %tenant, object = %withheld.object, field = %withheld.field, problem = %withheld.problem,
+                "changes of a mapped field are withheld; everything else goes on"
+            );
+        }
     }
 
     /// Gives every object the tables of all.

@@ -108,6 +108,9 @@ pub trait JobStore: Send + Sync {
         permit: i32,
     ) -> Result<(), StoreError>;
 
+    /// Returns how often stopped work of the tenant was replayed. Whatever is leased before was replayed by one of these.
+    async fn replays(&self, tenant: &TenantId) -> Result<i64, StoreError>;
+
     /// Records that something of the tenant has changed just now.
     async fn note_activity(&self, tenant: &TenantId) -> Result<(), StoreError>;
 
@@ -219,8 +222,8 @@ pub struct Control {
     pub database_ms: Option<i64>,
     /// How far the clocks of both sides were apart, and how long ago that was measured.
     pub clock_skew: Option<(ClockSkew, i64)>,
-    /// When a person last replayed work, if that is not long ago: what the sides allow was probably changed before.
-    pub replayed_at_ms: Option<i64>,
+    /// How often stopped work was replayed: what the sides allow was probably changed before.
+    pub replays: i64,
 }
 
 /// How far the clocks of both sides are apart.

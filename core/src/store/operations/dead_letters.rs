@@ -3,6 +3,7 @@
 use crate::model::ids::{ObjectName, TenantId};
 use crate::ports::StoreError;
 use crate::store::PgStore;
+use crate::store::tables::control::count_replay;
 use crate::store::tables::dead_letter::{DeadLetter, DeadLetterRow, REPLAY};
 
 impl PgStore {
@@ -44,6 +45,8 @@ impl PgStore {
         dead_letter_id: i64,
     ) -> Result<bool, StoreError> {
         let mut tx = self.begin().await?;
+        // With the task: whoever leases it can read this count.
+        count_replay(&mut tx, tenant).await?;
         let replayed: Vec<i64> = tx
             .values(
                 "replaying a dead letter",
@@ -52,7 +55,10 @@ impl PgStore {
                     .bind(dead_letter_id),
             )
             .await?;
-        tx.commit().await?;
+        match replayed.is_empty() {
+            true => tx.rollback().await?,
+            false => tx.commit().await?,
+        }
         Ok(!replayed.is_empty())
     }
 }

@@ -27,6 +27,13 @@ impl JobStore for PgStore {
         Ok(control)
     }
 
+    async fn replays(&self, tenant: &TenantId) -> Result<i64, StoreError> {
+        let mut tx = self.begin().await?;
+        let replays = control::replays(&mut tx, tenant).await?;
+        tx.rollback().await?;
+        Ok(replays)
+    }
+
     async fn note_clock_skew(&self, tenant: &TenantId, skew: ClockSkew) -> Result<(), StoreError> {
         let mut tx = self.begin().await?;
         control::note_clock_skew(&mut tx, tenant, skew).await?;

@@ -18,7 +18,7 @@ struct ControlRow {
     clock_skew_ms: Option<i64>,
     clock_uncertainty_ms: Option<i64>,
     clock_skew_age_ms: Option<i64>,
-    replayed_at_ms: Option<i64>,
+    replays: i64,
     #[sqlx(flatten)]
     database: DatabaseColumns,
 }
@@ -58,14 +58,7 @@ pub(crate) async fn read_control(
             min(control.clock_skew_ms) as clock_skew_ms,
             min(control.clock_uncertainty_ms) as clock_uncertainty_ms,
             (extract(epoch from syncline.clock() - min(control.clock_measured_at)) * 1000)::bigint as clock_skew_age_ms,
-            (
-                select (extract(epoch from max(letter.closed_at)) * 1000)::bigint
-                from syncline.sync_dead_letter as letter
-                where letter.tenant = $1
-                and letter.outcome = 'replayed'
-                -- Longer than schemas are used before they are read again.
-                and letter.closed_at > syncline.clock() - interval '15 minutes'
-            ) as replayed_at_ms,
+            coalesce(min(control.replays), 0) as replays,
             {KNOWN_AND_FOUND}
         from syncline.sync_control as control
         where control.tenant = $1"
@@ -102,7 +95,7 @@ pub(crate) async fn read_control(
         stream_ages_ms,
         outage: None,
         database_ms: Some(row.database_ms),
-        replayed_at_ms: row.replayed_at_ms,
+        replays: row.replays,
     })
 }
 
@@ -257,6 +250,36 @@ pub(crate) async fn idle_ms(tx: &mut Tx, tenant: &TenantId) -> Result<Option<i64
         )
         .await?;
     Ok(row.and_then(|(idle_ms,)| idle_ms))
+}
+
+/// Counts a replay of stopped work.
+pub(crate) async fn count_replay(tx: &mut Tx, tenant: &TenantId) -> Result<(), StoreError> {
+    tx.run(
+        "counting a replay",
+        sqlx::query(
+            "insert into syncline.sync_control as control (tenant, replays)
+                values ($1, 1)
+                -- The other switches stay as they are.
+                on conflict (tenant) do update
+                set replays = control.replays + 1,
+                    updated_at = syncline.clock()",
+        )
+        .bind(tenant.as_str()),
+    )
+    .await?;
+    Ok(())
+}
+
+/// Returns how often stopped work of the tenant was replayed.
+pub(crate) async fn replays(tx: &mut Tx, tenant: &TenantId) -> Result<i64, StoreError> {
+    let row: Option<(i64,)> = tx
+        .row(
+            "reading how often work was replayed",
+            sqlx::query_as("select replays from syncline.sync_control where tenant = $1")
+                .bind(tenant.as_str()),
+        )
+        .await?;
+    Ok(row.map_or(0, |(replays,)| replays))
 }
 
 /// Stores the measured clock skew.

@@ -4,6 +4,8 @@ use salesforce_org::{Org, in_process};
 use serde_json::{Value as Json, json};
 
 use super::world::World;
+use crate::crashes::pausing_worker;
+use crate::pausing::PauseAt;
 
 /// An org with another id, as a refreshed sandbox has.
 const OTHER_ORG: &str = "[org]\nid = \"00D5g00000Zz9zz\"\n";
@@ -94,6 +96,38 @@ async fn replay_uses_a_permission_that_was_just_given_back() {
         [json!("here"), json!("here")]
     );
     assert_eq!(world.discarded().await, [] as [String; 0]);
+}
+
+#[tokio::test]
+async fn running_apply_plans_a_replay_with_the_new_permission() {
+    let mut world = World::open().await;
+    let id = world.account("a-1");
+    world.restrict(&json!({"read_only_fields": ["Account.Phone"]}));
+    world
+        .sql("update account set phone = 'here' where external_id = 'a-1'")
+        .await;
+    world.live(12).await;
+    assert_eq!(world.stopped().await.len(), 1);
+    world
+        .sql("update account set name = 'New' where external_id = 'a-2'")
+        .await;
+    world.stage.capture_postgres().await;
+    let (worker, port) = pausing_worker(&world.stage, PauseAt::BeforeWriting);
+    let replay = async {
+        port.paused.notified().await;
+        world.restrict(&json!({}));
+        world.replay_all().await;
+        loop {
+            port.resume.notify_one();
+            port.paused.notified().await;
+        }
+    };
+    tokio::select! {
+        applied = world.stage.apply_by(&worker, "Account") => assert_eq!(applied.applied, 2, "{applied:?}"),
+        () = replay => {}
+    }
+    world.assert_both(&id, "Phone", "here").await;
+    world.recover().await;
 }
 
 #[tokio::test]
