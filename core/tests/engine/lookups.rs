@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use crate::mapping::with_line;
+use crate::mapping::{MAPPING, with_line};
 use crate::stage::Stage;
 
 /// A contact whose account does not match the filter of accounts. Returns the account's Salesforce id.
@@ -197,4 +197,41 @@ async fn lookup_follows_a_parent_renamed_on_the_other_side() {
         stage.one("select account_external_id from contact").await,
         json!("a-2")
     );
+}
+
+#[tokio::test]
+async fn integer_lookup_follows_a_parent_renamed_on_the_other_side() {
+    let stage = Stage::prepared(MAPPING).await;
+    stage
+        .sql(
+            "alter table account alter external_id type bigint using external_id::bigint;
+            alter table contact alter account_external_id type bigint using account_external_id::bigint",
+        )
+        .await;
+    stage.install().await;
+    let id = stage
+        .org
+        .insert("Account", json!({"Name": "Ada", "External_Id__c": "1001"}));
+    stage.drain().await;
+    stage
+        .sql(
+            "insert into contact (external_id, last_name, account_external_id)
+            values ('c-1', 'Lee', 1001)",
+        )
+        .await;
+    stage.org.update(&id, json!({"External_Id__c": "1002"}));
+    for _ in 0..4 {
+        stage.drain().await;
+        stage.make_due().await;
+    }
+    let there = "select Account.External_Id__c from Contact";
+    assert_eq!(
+        stage.org.query(there)[0]["Account"]["External_Id__c"],
+        json!("1002")
+    );
+    assert_eq!(
+        stage.one("select account_external_id from contact").await,
+        json!(1002)
+    );
+    assert_eq!(stage.tasks().await, Vec::<serde_json::Value>::new());
 }

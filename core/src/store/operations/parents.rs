@@ -1,5 +1,6 @@
 //! The parents that a record's references point to.
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::{Map, Value as Json};
@@ -78,7 +79,7 @@ pub(crate) async fn follow_renamed_parents(
 ) -> Result<BTreeMap<RecordId, Map<String, Json>>, StoreError> {
     let rows = records.iter().filter_map(|record| found.rows.get(record));
     let named = rows.flatten().flat_map(|row| named_parents(mapped, row));
-    let named = named.map(|(_, object, id)| (object.clone(), id.to_owned()));
+    let named = named.map(|(_, object, id)| (object.clone(), id.into_owned()));
     let mut present = present_ids(tx, &mapped.tenant, &named.collect()).await?;
     if present.is_empty() {
         return Ok(BTreeMap::new());
@@ -99,7 +100,7 @@ pub(crate) async fn follow_renamed_parents(
     for record in records {
         for row in found.rows.get_mut(record).into_iter().flatten() {
             let renamed = named_parents(mapped, row).filter_map(|(column, object, id)| {
-                let now = present.get(&(object.clone(), id.to_owned()))?;
+                let now = present.get(&(object.clone(), id.into_owned()))?;
                 Some((column.to_owned(), Json::from(now.as_str())))
             });
             let renamed: Map<String, Json> = renamed.collect();
@@ -116,9 +117,13 @@ pub(crate) async fn follow_renamed_parents(
 fn named_parents<'a>(
     mapped: &'a MappedObject,
     row: &'a PostgresRow,
-) -> impl Iterator<Item = (&'a str, &'a ObjectName, &'a str)> {
+) -> impl Iterator<Item = (&'a str, &'a ObjectName, Cow<'a, str>)> {
     mapped.sync.fields.values().filter_map(|field| {
-        let id = row.columns.get(field.column.as_str())?.as_str()?;
+        let id = match row.columns.get(field.column.as_str())? {
+            Json::String(id) => Cow::Borrowed(id.as_str()),
+            Json::Number(id) => Cow::Owned(id.to_string()),
+            Json::Null | Json::Bool(_) | Json::Array(_) | Json::Object(_) => return None,
+        };
         Some((field.column.as_str(), field.references.as_ref()?, id))
     })
 }
