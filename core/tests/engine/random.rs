@@ -132,6 +132,9 @@ struct Day {
     running: Vec<(&'static str, JoinHandle<Result<(), Error>>)>,
 }
 
+/// What a user sees of one side: the records of each key.
+type Seen = BTreeMap<String, Vec<Json>>;
+
 /// Where a user works.
 #[derive(Debug, Clone, Copy)]
 enum Side {
@@ -184,8 +187,9 @@ impl Day {
         format!("v{}", self.edits)
     }
 
-    /// Returns what a user sees of the records of one side. The revenue says which record it is: no user edits it.
-    async fn seen(&self, side: Side) -> BTreeMap<String, Json> {
+    /// Returns what a user sees of the records of one side, by record. The revenue says which record it is: no user edits
+    /// it. Two have the same one if a row recreated its deleted record and a user undeleted that, too.
+    async fn seen(&self, side: Side) -> Seen {
         let records = match side {
             Side::Postgres => {
                 self.stage
@@ -209,16 +213,20 @@ impl Day {
                 records.map(read).collect()
             }
         };
-        let of = |record: Json| (record["key"].as_str().unwrap().to_owned(), record);
-        records.into_iter().map(of).collect()
+        let mut seen = Seen::new();
+        for record in records {
+            let key = text(&record, "key");
+            seen.entry(key).or_default().push(record);
+        }
+        seen
     }
 
     /// Returns a record that a user sees.
     async fn one_seen(&mut self, side: Side) -> Option<(String, Json)> {
-        let mut seen = self.seen(side).await;
+        let seen = self.seen(side).await;
         let place = self.rng.random_range(0..seen.len().max(1));
-        let key = seen.keys().nth(place)?.clone();
-        seen.remove_entry(&key)
+        let (key, mut records) = seen.into_iter().nth(place)?;
+        Some((key, records.pop()?))
     }
 
     fn replace(&mut self, key: &str, field: &'static str, seen: &Json) {
@@ -516,16 +524,17 @@ impl Day {
         let here = self.seen(Side::Postgres).await;
         let there = self.seen(Side::Salesforce).await;
         // A lookup waits for its parent, if that is not on both sides.
-        let has = |side: &BTreeMap<String, Json>, parent: &Json| {
-            side.values().any(|record| record["name_of"] == *parent)
+        let has = |side: &Seen, parent: &Json| {
+            let mut records = side.values().flatten();
+            records.any(|record| record["name_of"] == *parent)
         };
         let waits = |row: &Json| {
             let parent = &row["parent"];
             !(parent.is_null() || has(&here, parent) && has(&there, parent))
         };
         for task in self.stage.tasks().await {
-            let row = here.get(&self.record_of(&task));
-            if task["code"] != "missing_parent" || !row.is_some_and(waits) {
+            let rows = here.get(&self.record_of(&task));
+            if task["code"] != "missing_parent" || !rows.into_iter().flatten().any(waits) {
                 found.push(format!("work is left: {task}"));
             }
         }
@@ -537,21 +546,22 @@ impl Day {
         let conflicts = self.conflicts().await;
         let keys: BTreeSet<&String> = here.keys().chain(there.keys()).collect();
         for key in keys {
-            let (row, record) = (here.get(key), there.get(key));
             let in_conflict =
                 |field: &str| conflicts.contains_key(&(key.clone(), field.to_owned()));
-            match (row, record) {
-                (Some(row), Some(record)) => {
-                    for (shown, field) in COMPARED {
-                        let is_explained = in_conflict(field) || field == "ParentId" && waits(row);
-                        if row[shown] != record[shown] && !is_explained {
-                            let values = format!("{} here, {} there", row[shown], record[shown]);
-                            found.push(format!("{key}.{field}: {values}"));
-                        }
+            for pair in pairs(here.get(key), there.get(key)) {
+                let (Some(row), Some(record)) = pair else {
+                    if !in_conflict("") {
+                        found.push(format!("{key}: here {:?}, there {:?}", pair.0, pair.1));
+                    }
+                    continue;
+                };
+                for (shown, field) in COMPARED {
+                    let is_explained = in_conflict(field) || field == "ParentId" && waits(row);
+                    if row[shown] != record[shown] && !is_explained {
+                        let values = format!("{} here, {} there", row[shown], record[shown]);
+                        found.push(format!("{key}.{field}: {values}"));
                     }
                 }
-                _ if in_conflict("") => {}
-                _ => found.push(format!("{key}: here {row:?}, there {record:?}")),
             }
         }
         found.extend(self.lost_edits(&here, &there, &conflicts).await);
@@ -561,8 +571,8 @@ impl Day {
     /// Returns the edits of which no trace is left.
     async fn lost_edits(
         &self,
-        here: &BTreeMap<String, Json>,
-        there: &BTreeMap<String, Json>,
+        here: &Seen,
+        there: &Seen,
         conflicts: &BTreeMap<(String, String), Json>,
     ) -> Vec<String> {
         let logged = self
@@ -574,9 +584,9 @@ impl Day {
             )
             .await;
         let is_kept = |(key, field, value): &(String, &str, String)| {
-            let shown = |side: &BTreeMap<String, Json>| {
-                side.get(key)
-                    .is_some_and(|record| record[*field] == **value)
+            let shown = |side: &Seen| {
+                let mut records = side.get(key).into_iter().flatten();
+                records.any(|record| record[*field] == **value)
             };
             let in_conflict = conflicts
                 .get(&(key.clone(), (*field).to_owned()))
@@ -653,6 +663,27 @@ impl Day {
     fn record_of(&self, row: &Json) -> String {
         self.names[&text(row, "external_id")].clone()
     }
+}
+
+/// Pairs the rows and the records of one key: by external id, and what is left in any order.
+fn pairs<'a>(
+    rows: Option<&'a Vec<Json>>,
+    records: Option<&'a Vec<Json>>,
+) -> Vec<(Option<&'a Json>, Option<&'a Json>)> {
+    let mut records: Vec<&Json> = records.into_iter().flatten().collect();
+    let mut pairs = Vec::new();
+    let mut unpaired = Vec::new();
+    for row in rows.into_iter().flatten() {
+        let mut names = records.iter();
+        match names.position(|record| record["name_of"] == row["name_of"]) {
+            Some(place) => pairs.push((Some(row), Some(records.remove(place)))),
+            None => unpaired.push(row),
+        }
+    }
+    let mut records = records.into_iter();
+    pairs.extend(unpaired.into_iter().map(|row| (Some(row), records.next())));
+    pairs.extend(records.map(|record| (None, Some(record))));
+    pairs
 }
 
 /// Returns a text of a row or record.
