@@ -61,13 +61,10 @@ async fn number_waiting_edits(tx: &mut Tx, tenant: &TenantId) -> Result<(), Stor
                 where tenant = $1
                 returning *
             )
-            insert into syncline.sync_outbox (
-                tenant, object, operation, external_id, old_external_id, local_key, changed, tombstone, cursor,
-                changed_at, entered_at
-            )
-            select
-                tenant, object, operation, external_id, old_external_id, local_key, changed, tombstone, cursor,
-                changed_at, entered_at
+            insert into syncline.sync_outbox
+            -- Every row gets a new id.
+            overriding user value
+            select *
             from waiting
             order by coalesce(changed_at, entered_at), outbox_id",
         )

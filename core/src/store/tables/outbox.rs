@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use chrono::{DateTime, Utc};
 use serde::Serialize;
+use sqlx::AssertSqlSafe;
 use uuid::Uuid;
 
 use crate::model::ids::RecordId;
@@ -26,40 +27,43 @@ pub(crate) struct Claimed {
     pub(crate) changed_at: Option<DateTime<Utc>>,
 }
 
+/// Which rows a claim takes.
+const CLAIMABLE: &str = "(tenant = any($1) or coalesce(btrim(tenant), '') = '')";
+
 /// Claims at most `limit` rows of these tenants and rows without a tenant, oldest first.
 pub(crate) async fn claim(
     tx: &mut Tx,
     tenants: &[String],
     limit: usize,
 ) -> Result<Vec<Claimed>, StoreError> {
+    let sql = format!(
+        "with claimed as materialized (
+            select outbox_id
+            from syncline.sync_outbox
+            where {CLAIMABLE}
+            order by outbox_id
+            limit $2
+            -- Excludes another claim of these rows; rows that are being deleted by hand are skipped.
+            for update skip locked
+        ),
+        -- Claiming deletes: what happens to these rows commits with it or not at all.
+        taken as (
+            delete from syncline.sync_outbox as outbox
+            using claimed
+            where outbox.outbox_id = claimed.outbox_id
+            -- Another tenant's row may have the same id: no constraint makes them unique.
+            and {CLAIMABLE}
+            returning outbox.*
+        )
+        select *
+        from taken
+        order by outbox_id"
+    );
     tx.rows(
         "claiming outbox rows",
-        sqlx::query_as(
-            "with claimed as materialized (
-                select outbox_id
-                from syncline.sync_outbox
-                where tenant = any($1)
-                or coalesce(btrim(tenant), '') = ''
-                order by outbox_id
-                limit $2
-                -- Excludes another claim of these rows; rows that are being deleted by hand are skipped.
-                for update skip locked
-            ),
-            -- Claiming deletes: what happens to these rows commits with it or not at all.
-            taken as (
-                delete from syncline.sync_outbox as outbox
-                using claimed
-                where outbox.outbox_id = claimed.outbox_id
-                -- Another tenant's row may have the same id: no constraint makes them unique.
-                and (outbox.tenant = any($1) or coalesce(btrim(outbox.tenant), '') = '')
-                returning outbox.*
-            )
-            select *
-            from taken
-            order by outbox_id",
-        )
-        .bind(tenants)
-        .bind(i64::try_from(limit).unwrap_or(i64::MAX)),
+        sqlx::query_as(AssertSqlSafe(sql))
+            .bind(tenants)
+            .bind(i64::try_from(limit).unwrap_or(i64::MAX)),
     )
     .await
 }

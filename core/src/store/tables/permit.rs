@@ -1,9 +1,12 @@
 //! Wake-up permits: a wake-up needs a free one, so that wake-ups cannot multiply.
 
+use sqlx::AssertSqlSafe;
+
 use crate::model::ids::{ObjectName, TenantId};
 use crate::ports::StoreError;
 use crate::ports::job_store::{DelayedWakeUp, NextWakeUp};
 use crate::store::error::corrupt;
+use crate::store::tables::task::LEASABLE;
 use crate::store::transaction::{Tx, interval};
 
 /// Finds objects with due work, by a loose scan of the index, and claims as many permits for each as its tasks
@@ -60,26 +63,14 @@ const CLAIM: &str = "with recursive working as (
     where taken.expires_at <= syncline.wall_clock()
     returning object, permit";
 
-/// Decides by the object's next task: due, due soon, or absent. Writes a permit only once, even if the
-/// wake-up's permit is the delayed one.
-const KEEP_OR_FREE: &str = "with next as (
+/// Returns the statement that decides by the object's next task: due, due soon, or absent. It writes a permit only
+/// once, even if the wake-up's permit is the delayed one.
+fn keep_or_free() -> String {
+    format!(
+        "with next as (
         select task.due_at
         from syncline.sync_task as task
-        where task.tenant = $1
-        and task.object = $2
-        and task.state = 'ready'
-        and not exists (
-            select
-            from syncline.sync_intent as intent
-            where intent.record_id = task.record_id
-            and intent.state = 'open'
-        )
-        and not exists (
-            select
-            from syncline.sync_control as control
-            where control.tenant = $1
-            and control.paused_at is not null
-        )
+        where {LEASABLE}
         order by task.due_at
         limit 1
     ),
@@ -127,7 +118,9 @@ const KEEP_OR_FREE: &str = "with next as (
     select due.work,
         (extract(epoch from woken.wake_at - syncline.wall_clock()) * 1000)::bigint as delay_ms
     from due
-    left join woken on true";
+    left join woken on true"
+    )
+}
 
 /// Claims permits of the objects that have due work.
 pub(crate) async fn claim_permits(
@@ -165,7 +158,7 @@ pub(crate) async fn keep_or_free_permit(
     let next: Vec<(bool, Option<i64>)> = tx
         .rows(
             "keeping or freeing a wake-up",
-            sqlx::query_as(KEEP_OR_FREE)
+            sqlx::query_as(AssertSqlSafe(keep_or_free()))
                 .bind(tenant.as_str())
                 .bind(object.as_str())
                 .bind(permit)

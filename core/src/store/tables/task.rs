@@ -144,7 +144,7 @@ pub(crate) async fn lease_tasks(
 ) -> Result<Vec<LeasedTask>, StoreError> {
     tx.rows(
         "leasing tasks",
-        sqlx::query_as(LEASE)
+        sqlx::query_as(AssertSqlSafe(lease()))
             .bind(mapped.tenant.as_str())
             .bind(mapped.sync.object.as_str())
             .bind(i64::try_from(limit).unwrap_or(i64::MAX))
@@ -154,27 +154,33 @@ pub(crate) async fn lease_tasks(
     .await
 }
 
-/// Leases due tasks, oldest first. A record with an open intent is not leasable: its write may still have an
-/// effect. One with an unknown intent is, and is refreshed first. The lease ends by the database's clock.
-const LEASE: &str = "with due as materialized (
+/// Which tasks of an object may be leased once they are due. A record with an open intent may not: its write may
+/// still have an effect.
+pub(crate) const LEASABLE: &str = "task.tenant = $1
+    and task.object = $2
+    and task.state = 'ready'
+    and not exists (
+        select
+        from syncline.sync_intent as intent
+        where intent.record_id = task.record_id
+        and intent.state = 'open'
+    )
+    and not exists (
+        select
+        from syncline.sync_control as control
+        where control.tenant = $1
+        and control.paused_at is not null
+    )";
+
+/// Returns the statement that leases due tasks, oldest first. A record with an unknown intent is refreshed first. The
+/// lease ends by the database's clock.
+fn lease() -> String {
+    format!(
+        "with due as materialized (
         select task.record_id, task.needs_refresh, task.due_at
         from syncline.sync_task as task
-        where task.tenant = $1
-        and task.object = $2
-        and task.state = 'ready'
+        where {LEASABLE}
         and task.due_at <= syncline.clock()
-        and not exists (
-            select
-            from syncline.sync_intent as intent
-            where intent.record_id = task.record_id
-            and intent.state = 'open'
-        )
-        and not exists (
-            select
-            from syncline.sync_control as control
-            where control.tenant = $1
-            and control.paused_at is not null
-        )
         order by task.due_at, task.record_id
         limit $3
         -- Skips tasks that another worker is leasing.
@@ -210,7 +216,9 @@ const LEASE: &str = "with due as materialized (
         ) as needs_refresh
     from leased
     join syncline.sync_link as link on link.record_id = leased.record_id
-    order by leased.due_at, leased.record_id";
+    order by leased.due_at, leased.record_id"
+    )
+}
 
 impl FromRow<'_, PgRow> for LeasedTask {
     fn from_row(row: &PgRow) -> Result<Self, sqlx::Error> {
