@@ -1,7 +1,7 @@
 # The front door. Every target calls cargo or one script; `make` alone lists them.
 
 .DEFAULT_GOAL := help
-.PHONY: help demo dev test quick check soak sim clients wasm page package bench
+.PHONY: help demo dev test quick check soak sim planted clients wasm page package bench
 
 help: ## Shows this list
 	@awk -F ': ## ' '/^[a-z]+: ## / { printf "  make %-9s%s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -26,6 +26,9 @@ soak: ## Lives through random days of users, faults and kills for MINUTES (10), 
 
 sim: ## Searches simulated worlds for MINUTES (10) for one that breaks an invariant, makes it short and prints it
 	@scripts/sim $(MINUTES) $(SEED)
+
+planted: ## Removes rules of the engine one at a time, plays up to WORLDS (30) worlds until one shows it, and writes docs/planted.md
+	@scripts/planted --worlds $(or $(WORLDS),30)
 
 clients: ## Plays third-party Salesforce clients against the local org, also the large ones that test leaves out
 	@scripts/clients

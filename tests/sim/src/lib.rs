@@ -11,6 +11,7 @@ mod clock;
 mod gate;
 mod met;
 mod oracle;
+pub mod planted;
 mod process;
 mod run;
 mod script;

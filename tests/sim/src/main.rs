@@ -3,8 +3,13 @@
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
+use anyhow::Context as _;
 use clap::Parser;
-use syncline_sim::{Script, Verdict, play, shrink};
+use syncline_sim::{Script, Verdict, planted, play, shrink};
+use tokio::time::timeout;
+
+/// Longest time of one world. None takes nearly as long, so one that reaches it does not end.
+const WORLD_MAX: Duration = Duration::from_secs(180);
 
 /// Plays simulated worlds, each decided by its seed, and prints those that break an invariant.
 #[derive(Debug, Parser)]
@@ -28,6 +33,9 @@ struct Options {
     /// Does not make failing worlds short.
     #[arg(long)]
     whole: bool,
+    /// Ends at the first world that breaks an invariant, in one line and without making it short.
+    #[arg(long)]
+    first: bool,
     /// Plays each world twice and compares.
     #[arg(long)]
     twice: bool,
@@ -36,6 +44,7 @@ struct Options {
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> anyhow::Result<ExitCode> {
     let options = Options::parse();
+    planted::switched_on()?;
     let began = Instant::now();
     let time = options
         .minutes
@@ -51,6 +60,9 @@ async fn main() -> anyhow::Result<ExitCode> {
             false
         });
         failed += u64::from(!is_well);
+        if options.first && !is_well {
+            break;
+        }
     }
     let per_minute = f64::from(u32::try_from(played)?) / began.elapsed().as_secs_f64() * 60.0;
     println!(
@@ -68,7 +80,8 @@ async fn search(options: &Options, seed: u64) -> anyhow::Result<bool> {
         .as_ref()
         .map_or_else(|| whole.clone(), |keep| whole.keep(keep));
     let began = Instant::now();
-    let verdict = play(&script).await?;
+    let verdict = timeout(WORLD_MAX, play(&script)).await;
+    let verdict = verdict.context("it does not end")??;
     let (calls, time) = (verdict.calls, began.elapsed().as_millis());
     eprintln!(
         "seed {seed}: {} steps, {calls} calls, {time} ms",
@@ -89,6 +102,10 @@ async fn search(options: &Options, seed: u64) -> anyhow::Result<bool> {
     let Some(first) = verdict.findings.first() else {
         return Ok(true);
     };
+    if options.first {
+        println!("seed {seed} breaks {}: {}", first.invariant, first.what);
+        return Ok(false);
+    }
     if options.whole || options.keep.is_some() {
         report(&verdict, seed, None);
         return Ok(false);

@@ -19,6 +19,7 @@ use crate::clock::{self, WorldClock};
 use crate::gate::{Fate, Gates};
 use crate::met;
 use crate::oracle::{self, Finding};
+use crate::planted;
 use crate::process::{PANICKED, Parts, Process, Progress};
 use crate::script::{Act, FaultKind, JobName, LONG_PAUSE_MS, OrgFault, Script, Side, Step};
 use crate::shapes::{self, SHAPES};
@@ -413,7 +414,8 @@ async fn wait_for_end(postgres: &mut PgConnection, server_processes: &[i32]) -> 
 /// Returns a database with the tables of the world, whose time and ids come from the world.
 async fn database(script: &Script) -> TestDatabase {
     let schema = script.world.schema;
-    TestDatabase::prepared(&schema.kind(), async |url| {
+    let kind = planted::kind_of_database(&schema.kind());
+    TestDatabase::prepared(&kind, async |url| {
         let options = PgStoreOptions::new(SecretString::from(url.clone()));
         let store = PgStore::open(&options).expect("the URL is valid");
         store
@@ -429,6 +431,9 @@ async fn database(script: &Script) -> TestDatabase {
                 .await
                 .expect("the statements of the simulator are valid");
         }
+        planted::plant(&mut connection)
+            .await
+            .expect("the rule of the planted bug can be removed");
         connection.close().await.expect("the connection closes");
         // The partitions of the world's days.
         store
