@@ -31,3 +31,18 @@ pub struct KnownRecord {
     /// record has work: it decides which of two edits is later.
     pub postgres_edited: BTreeMap<FieldName, i64>,
 }
+
+impl KnownRecord {
+    /// Keeps the times of row edits that writes of ours have sent with what those writes replaced: from now on they may
+    /// be forgotten.
+    pub fn keep_sent_times(&mut self) {
+        for (name, at_ms) in &self.postgres_edited {
+            let remote = self.link.remote_state.fields.get_mut(name);
+            let replaced = remote.and_then(|remote| remote.replaced.as_mut());
+            // An edit after the write has replaced it: about what that hides nothing is decided by times.
+            if let Some(replaced) = replaced.filter(|replaced| replaced.before.is_none()) {
+                replaced.row_edited_ms = Some(*at_ms);
+            }
+        }
+    }
+}

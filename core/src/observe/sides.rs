@@ -216,11 +216,18 @@ pub(crate) fn postgres_side(
         fields: content.values,
         changed_at_ms: observed.known.postgres_changed_at_ms,
         edited: edits(fields, |name| {
-            let at_ms = observed.known.postgres_edited.get(name)?;
-            Some(EditTime::at(*at_ms))
+            let at_ms = observed.known.postgres_edited.get(name).copied();
+            at_ms.or_else(|| sent_ms(observed, name)).map(EditTime::at)
         }),
     };
     Ok((side, content.invalid))
+}
+
+/// Returns when the row was edited as a write of ours sent it, if that write replaced an edit which is to be decided.
+fn sent_ms(observed: &ObservedRecord, name: &FieldName) -> Option<i64> {
+    let remote = observed.known.link.remote_state.fields.get(name)?;
+    remote.overwritten.as_ref()?;
+    remote.replaced.as_ref()?.row_edited_ms
 }
 
 /// Returns true if the row's soft-delete column is filled.

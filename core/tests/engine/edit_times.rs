@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use salesforce_org::FaultAction;
 use serde_json::{Value as Json, json};
 use syncline::engine::system::SystemClock;
 use syncline::ports::{Clock, SalesforcePort};
@@ -18,6 +19,8 @@ struct Scene {
     id: String,
     /// How far the org's clock is ahead, in seconds.
     ahead: i64,
+    /// When the account was last changed in Salesforce before both agreed, by the org's clock.
+    agreed_ms: i64,
 }
 
 /// Returns the time of so many seconds ago.
@@ -29,13 +32,19 @@ impl Scene {
     /// Opens it under this mapping. In Salesforce the account was last changed ten minutes ago.
     async fn open(mapping: &str, ahead: i64) -> Self {
         let org = LocalOrg::new();
-        org.set_wall_ms(ago(600 - ahead));
+        let agreed_ms = ago(600 - ahead);
+        org.set_wall_ms(agreed_ms);
         let fields = json!({"Name": "Ada", "Phone": "1", "External_Id__c": "a-1"});
         let id = org.insert("Account", fields);
         org.set_wall_ms(ago(-ahead));
         let stage = Stage::of(org, mapping).await;
         stage.install().await;
-        let scene = Self { stage, id, ahead };
+        let scene = Self {
+            stage,
+            id,
+            ahead,
+            agreed_ms,
+        };
         scene.drain().await;
         scene
     }
@@ -88,12 +97,12 @@ impl Scene {
         format!("{} by {}", text(&phone), text(&rules))
     }
 
-    /// Returns how many links still hold times of edits.
+    /// Returns how many links still hold times of edits, apart from those of what a write of ours sent.
     async fn kept_times(&self) -> Json {
         self.stage
             .one(
                 "select count(*) from syncline.sync_link
-                where postgres_edited <> '{}' or remote_state::text like '%edited%'",
+                where postgres_edited <> '{}' or remote_state::text like '%\"edited\"%'",
             )
             .await
     }
@@ -266,6 +275,32 @@ async fn edit_after_the_read_version_wins_before_events() {
     apply_before_events(&scene).await;
     assert_eq!(scene.decided().await, "here by later_edit_wins over there");
     assert_eq!(scene.kept_times().await, json!(0));
+}
+
+#[tokio::test]
+async fn time_of_a_sent_edit_outlives_its_echo() {
+    for (here, expected) in [
+        (500, "here by later_edit_wins over there"),
+        (700, "there by later_edit_wins over here"),
+    ] {
+        let scene = Scene::under(LATER_WINS).await;
+        let (stage, org) = (&scene.stage, &scene.stage.org);
+        // In the second of the last change that was seen: our write does not notice it.
+        org.set_wall_ms(scene.agreed_ms);
+        org.update(&scene.id, json!({"Phone": "there"}));
+        org.set_wall_ms(ago(0));
+        scene.edit_row(here, "phone = 'here'").await;
+        // The answer is lost, so the record is read with our write before the event of the edit comes.
+        org.fault(&FaultAction::FailAfterWrite.once());
+        stage.capture_postgres().await;
+        assert_eq!(stage.apply("Account").await.unknown, 1);
+        stage.make_due().await;
+        while stage.apply("Account").await.leased > 0 {}
+        assert_eq!(org.value(&scene.id, "Phone").as_deref(), Some("here"));
+        assert_eq!(scene.kept_times().await, json!(0));
+        assert_eq!(scene.decided().await, expected);
+        assert_eq!(scene.kept_times().await, json!(0));
+    }
 }
 
 /// Opens a scene whose accounts are polled.

@@ -110,6 +110,10 @@ pub struct Replaced {
         skip_serializing_if = "Option::is_none"
     )]
     pub seen: Option<Value>,
+    /// When the row was edited as the write sent it, by the trigger's clock, milliseconds since the epoch. An edit that
+    /// the write replaced may become known after everything else is settled, and be decided by times.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub row_edited_ms: Option<i64>,
 }
 
 /// An edit that came before or after a write of ours: its echo or a read will show it.

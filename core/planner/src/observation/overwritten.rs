@@ -202,6 +202,7 @@ fn standing(
             before: None,
             base: record.link.base.get(shown.field).cloned(),
             seen: None,
+            row_edited_ms: None,
         }),
         None => remote.replaced.clone().map(|replaced| Replaced {
             before: Some(version),
@@ -368,6 +369,7 @@ fn replaces(
         before: None,
         base: record.link.base.get(field).cloned(),
         seen: last_seen_value(prior),
+        row_edited_ms: None,
     }
 }
 

@@ -158,6 +158,7 @@ fn written(
         before: None,
         base: base.cloned(),
         seen: last_seen_value(&prior),
+        row_edited_ms: None,
     });
     let concurrent = is_concurrent.then_some(Contender {
         value: prior.value,

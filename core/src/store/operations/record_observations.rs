@@ -292,17 +292,22 @@ async fn write(
     };
     remove_merged(tx, &of(|record| record.merged && !record.is_new())).await?;
     free_keys(tx, &of(|record| record.moved && !record.merged)).await?;
+    let is_idle = |record: &SeenRecord| {
+        let mut writes = record.live.iter();
+        !record.dirty && !record.known.postgres_edited.is_empty() && !writes.any(Intent::is_pending)
+    };
+    let idle: BTreeSet<RecordId> = of(is_idle).into_iter().collect();
+    for record in batch.records_mut() {
+        if is_idle(record) {
+            record.known.keep_sent_times();
+        }
+    }
     let changed: Vec<KnownRecord> = batch
         .records()
         .iter()
         .filter(|record| !record.merged && record.is_changed())
         .map(|record| record.known.clone())
         .collect();
-    let idle = of(|record| {
-        let mut writes = record.live.iter();
-        !record.dirty && !record.known.postgres_edited.is_empty() && !writes.any(Intent::is_pending)
-    });
-    let idle = idle.into_iter().collect();
     save_seen_records(tx, &changed, &idle).await?;
     make_new(tx, batch).await?;
     let kept = || batch.records().iter().filter(|record| !record.merged);

@@ -350,6 +350,7 @@ impl LeasedRecord {
         settlement: Option<&PostgresSettlement>,
         known: &mut KnownRecord,
     ) {
+        known.keep_sent_times();
         let PlannedRecord { facts, rules, .. } = planned;
         let row = facts.held(Side::Postgres);
         let is_agreed = |name: &FieldName| {

@@ -299,6 +299,7 @@ impl Settling<'_> {
         known.link.base = settled.base;
         known.link.remote_state = settled.remote_state;
         if is_all && settled.state == IntentState::Confirmed {
+            known.keep_sent_times();
             known.postgres_edited.clear();
         }
         let cleared = intent.fields.get(field) == Some(&Value::Null);
