@@ -63,6 +63,8 @@ pub struct FoundDatabase {
     pub identity: DatabaseIdentity,
     /// Why the fence cannot be used, if it cannot.
     pub fence_problem: Option<String>,
+    /// Subscriptions that replicate the outbox of another database into it.
+    pub subscriptions: Vec<String>,
 }
 
 /// How the connected database stands to the tenant's.

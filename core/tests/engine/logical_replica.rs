@@ -4,6 +4,7 @@
 use std::time::Duration;
 
 use serde_json::{Value as Json, json};
+use syncline::engine::check::Finding;
 
 use crate::stage::Stage;
 use crate::which_database::assert_held;
@@ -247,7 +248,16 @@ async fn take_over(start: Start) {
         "edits were captured twice"
     );
     let renamed = switch.id_of("a-5");
+    let replicates = |found: &[Finding]| {
+        let mut found = found.iter();
+        found.any(|one| {
+            one.what
+                .starts_with("the subscription green replicates the outbox")
+        })
+    };
+    assert!(replicates(&green.mismatches(&green.engine).await));
     switch.end().await;
+    assert!(!replicates(&green.mismatches(&green.engine).await));
     switch.edit_before_adoption().await;
     switch.rename_again().await;
     let reason = assert_held(green, &green.engine).await;

@@ -13,6 +13,7 @@ pub(super) async fn findings(tenant: &Tenant) -> Result<Vec<Finding>, Error> {
         state,
         identity: found,
         fence_problem,
+        subscriptions,
     }) = known
     else {
         return Ok(Vec::new());
@@ -33,6 +34,7 @@ pub(super) async fn findings(tenant: &Tenant) -> Result<Vec<Finding>, Error> {
         findings.push(finding(level, what, fix));
     }
     findings.extend(unmapped_captures(tenant).await?);
+    findings.extend(subscriptions.iter().map(|name| replicating(name, &state)));
     if found.system_identifier.is_none() {
         findings.push(finding(
             Level::Note,
@@ -59,6 +61,27 @@ pub(super) async fn findings(tenant: &Tenant) -> Result<Vec<Finding>, Error> {
         ));
     }
     Ok(findings)
+}
+
+/// Returns that a subscription still replicates the outbox into this database.
+fn replicating(subscription: &str, state: &DatabaseState) -> Finding {
+    let level = match state {
+        DatabaseState::Copy { .. } => Level::Note,
+        DatabaseState::New
+        | DatabaseState::Known
+        | DatabaseState::Changed { .. }
+        | DatabaseState::Fenced { .. }
+        | DatabaseState::FenceUnreachable => Level::Warning,
+    };
+    let what = format!(
+        "the subscription {subscription} replicates the outbox of another database into this one: what it writes is not \
+         captured here, and edits that wait there arrive here"
+    );
+    finding(
+        level,
+        what,
+        &format!("once this database has taken over, run: drop subscription {subscription}"),
+    )
 }
 
 /// Returns the objects whose tables are captured although the configuration maps them no more.

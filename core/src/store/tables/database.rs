@@ -96,10 +96,28 @@ pub(crate) async fn database_state(
         .await?;
     let columns = columns.ok_or_else(|| corrupt("a database without an identity"))?;
     Ok(FoundDatabase {
+        subscriptions: outbox_subscriptions(tx).await?,
         identity: columns.found_database.0.clone(),
         fence_problem: columns.fence_problem(),
         state: columns.state(),
     })
+}
+
+/// Returns the subscriptions that replicate the outbox of another database into this one, see
+/// `syncline.outbox_is_replicated`. A disabled one counts, too.
+async fn outbox_subscriptions(tx: &mut Tx) -> Result<Vec<String>, StoreError> {
+    tx.values(
+        "looking for subscriptions to the outbox",
+        sqlx::query_scalar(
+            "select distinct subscription.subname::text
+            from pg_subscription_rel as replicated
+            -- The view is open to every role, unlike the table of subscriptions.
+            join pg_stat_subscription as subscription on subscription.subid = replicated.srsubid
+            where replicated.srrelid = to_regclass('syncline.sync_outbox')
+            order by 1",
+        ),
+    )
+    .await
 }
 
 /// Returns whether the control plane is in the database: before the first migration nothing is known.
