@@ -22,7 +22,7 @@ use syncline::ports::comparison::Begin;
 use syncline::reconcile::{CompareOptions, ReconcileReport, SweepOutcome};
 use syncline::salesforce::RelayedEvent;
 use tokio::sync::Mutex;
-use tracing::error;
+use tracing::{error, info};
 
 use crate::attempt::attempt;
 use crate::payload::{self, CaptureCall, CaptureJob, ReconcileJob, ReconcileKind};
@@ -36,7 +36,7 @@ const TENANTS_AT_ONCE: usize = 256;
 ///
 /// Fails if the payload is neither, if the configuration cannot be read or does not have the tenant, if no
 /// tenant could be captured, or if a message has no id, so that its failure cannot be reported.
-pub(crate) async fn capture(
+pub async fn capture(
     instance: &Instance,
     payload: Value,
     limits: TimeLimits,
@@ -100,11 +100,8 @@ async fn capture_relayed(
         |tenant, events: Vec<RelayedEvent>| {
             async move {
                 let engine = instance.engine(&tenant).await?;
-                match engine.capture_envelopes(&tenant, &events).await {
-                    // A copy never reads them.
-                    Err(error) if error.is_copy() => Ok(()),
-                    captured => Ok(captured.map(drop)?),
-                }
+                engine.capture_envelopes(&tenant, &events).await?;
+                Ok(())
             }
             .boxed()
         },
@@ -117,7 +114,7 @@ async fn capture_relayed(
 ///
 /// Fails if the payload is not such a job, if the configuration cannot be read or does not have the tenant, or
 /// if the job failed for every tenant.
-pub(crate) async fn reconcile(
+pub async fn reconcile(
     instance: &Instance,
     payload: Value,
     limits: TimeLimits,
@@ -141,7 +138,7 @@ pub(crate) async fn reconcile(
 /// Handles a batch of wake-ups.
 ///
 /// Fails if a message has no id, so that its failure cannot be reported.
-pub(crate) async fn apply(
+pub async fn apply(
     instance: &Instance,
     event: SqsEvent,
     limits: TimeLimits,
@@ -253,7 +250,7 @@ async fn for_each_tenant<'a>(
     let work = &work;
     let results: Vec<_> = stream::iter(tenants)
         .map(|tenant| async move {
-            let done = attempt(limits, || still_if_copy(work(tenant.clone()))).await;
+            let done = attempt(limits, || still_if_copy(&tenant, work(tenant.clone()))).await;
             (tenant, done)
         })
         .buffer_unordered(TENANTS_AT_ONCE)
@@ -278,10 +275,15 @@ async fn for_each_tenant<'a>(
 }
 
 /// Does the work of one tenant. A database that a person declared a copy stands still, and that is no failure.
-async fn still_if_copy(work: BoxFuture<'_, anyhow::Result<Value>>) -> anyhow::Result<Value> {
+async fn still_if_copy(
+    tenant: &TenantId,
+    work: BoxFuture<'_, anyhow::Result<Value>>,
+) -> anyhow::Result<Value> {
     match work.await {
         Err(failure) if failure.downcast_ref::<Error>().is_some_and(Error::is_copy) => {
-            Ok(json!({"copy": failure.to_string()}))
+            let reason = failure.to_string();
+            info!(%tenant, reason, "nothing is done in a copy");
+            Ok(json!({"copy": reason}))
         }
         done => done,
     }

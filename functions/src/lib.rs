@@ -4,7 +4,7 @@
 //! command line needs too are in `syncline::host`.
 
 pub mod attempt;
-mod jobs;
+pub mod jobs;
 pub mod payload;
 pub mod serve;
 pub mod sqs;
