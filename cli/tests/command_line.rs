@@ -75,7 +75,8 @@ Name = {{ column = "name" }}
 fn nowhere() -> tempfile::TempDir {
     configured(
         &format!("http://{NOWHERE}"),
-        &format!("postgres://postgres:hush@{NOWHERE}/nothing"),
+        // A refused port is tried again for seconds: the server may be starting.
+        &format!("postgres://postgres:hush@{NOWHERE}/nothing?host=/nowhere"),
         local::PRIVATE_KEY,
     )
 }

@@ -53,7 +53,7 @@ pub use crate::ports::record::LeasedTask;
 /// How long a call waits for a connection of the pool.
 ///
 /// Far below the 180 s of a lease, so that a worker without a connection returns its message in time.
-const ACQUIRE_MS: u64 = 10_000;
+const ACQUIRE_MAX: Duration = Duration::from_secs(10);
 
 /// How long an idle connection is kept: longer than the minute between two schedules.
 const IDLE_MS: u64 = 120_000;
@@ -76,6 +76,8 @@ pub struct PgStoreOptions {
     pub statement_cache: bool,
     /// Most connections of this process.
     pub connections_max: u32,
+    /// Longest wait for a connection: until one of the pool is free, or a server that is starting answers.
+    pub acquire_max: Duration,
     /// Longest wait for the answer to one statement, by this process's clock: a connection that died without a
     /// word never answers, and the server's own limit does not end it.
     pub answer_max: Duration,
@@ -92,6 +94,7 @@ impl PgStoreOptions {
             url,
             statement_cache: true,
             connections_max: CONNECTIONS_MAX,
+            acquire_max: ACQUIRE_MAX,
             answer_max: ANSWER_MAX,
             lock_max: LOCK_MAX,
             url_source: None,
@@ -136,7 +139,7 @@ impl PgStore {
         let pool = trust
             .guard(PgPoolOptions::new())
             .max_connections(options.connections_max)
-            .acquire_timeout(Duration::from_millis(ACQUIRE_MS))
+            .acquire_timeout(options.acquire_max)
             .idle_timeout(Duration::from_millis(IDLE_MS))
             .connect_lazy_with(connect);
         Ok(Self {

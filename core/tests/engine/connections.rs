@@ -6,6 +6,7 @@ use std::time::Duration;
 use secrecy::SecretString;
 use serde_json::json;
 use syncline::capture::CaptureOptions;
+use syncline::job::error::error_chain;
 use syncline::ports::SecretSource;
 use syncline::ports::StoreError;
 use syncline::store::{PgStore, PgStoreOptions};
@@ -79,6 +80,30 @@ async fn half_open_connection_costs_one_call_not_an_invocation() {
         "{frozen:?}"
     );
     write(&stage, &store).await.unwrap();
+}
+
+#[tokio::test]
+async fn refused_port_is_tried_until_time_is_up() {
+    let store = PgStore::open(&PgStoreOptions {
+        acquire_max: Duration::from_millis(100),
+        // Port 1 is reserved: nothing listens there.
+        ..PgStoreOptions::new(SecretString::from(
+            "postgres://app:hush@127.0.0.1:1/nothing",
+        ))
+    })
+    .unwrap();
+    let refused = store.migrate().await.unwrap_err();
+    let StoreError::Unreachable(reason) = &refused else {
+        panic!("{refused:?}");
+    };
+    assert!(
+        reason
+            .fix
+            .as_deref()
+            .is_some_and(|fix| fix.starts_with("start Postgres")),
+        "{reason:?}"
+    );
+    assert!(!error_chain(&refused).contains("hush"), "{refused:?}");
 }
 
 #[tokio::test]
