@@ -215,7 +215,8 @@ impl ObservationBatch {
         place
     }
 
-    /// Finds the record by Salesforce id, then by external id, then by a former Salesforce id.
+    /// Finds the record by Salesforce id, also by the one that our delete ended, then by external id, then by a former
+    /// Salesforce id.
     fn find_or_make(&mut self, origin: Origin<'_>, seen: &SalesforceObservation) -> Option<usize> {
         let object = &seen.object;
         let canonical = external_id(seen).and_then(|raw| origin.key_form.canonical(raw).ok());
@@ -230,12 +231,10 @@ impl ObservationBatch {
                 (Some(_) | None, _) => place,
             });
         }
-        let former = self
-            .former
-            .get(&id)
-            .copied()
-            .filter(|place| !self.is_another(*place, seen));
-        if let Some(place) = by_key.or(former) {
+        let former = self.former.get(&id).copied();
+        let deleted = former.filter(|place| self.was_deleted_by_us(*place, seen));
+        let former = former.filter(|place| !self.is_another(*place, seen));
+        if let Some(place) = deleted.or(by_key).or(former) {
             return Some(place);
         }
         match seen.kind {
@@ -252,6 +251,15 @@ impl ObservationBatch {
             | ObservationKind::Refresh
             | ObservationKind::Gap => Some(self.make(origin, seen)),
         }
+    }
+
+    /// Returns whether the link is of the observed record, which we deleted and that has no successor. Another link may
+    /// have its external id: that of the event may be one that it had only for a while.
+    fn was_deleted_by_us(&self, place: usize, seen: &SalesforceObservation) -> bool {
+        let link = &self.records[place].known.link;
+        let deleted = link.remote_state.before_delete.as_ref();
+        link.salesforce_id.is_none()
+            && deleted.is_some_and(|deleted| deleted.salesforce_id == seen.salesforce_id)
     }
 
     /// Returns whether a live record that had a link before is another one now: its former link has the id of

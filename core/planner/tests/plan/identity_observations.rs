@@ -8,7 +8,7 @@ use syncline_planner::identity::observations::{KnownState, ObservationBatch, Ori
 use syncline_planner::model::SyncLink;
 use syncline_planner::model::ids::{ObjectName, OrgEpoch, RecordId, SalesforceId, TenantId};
 use syncline_planner::model::key::KeyForm;
-use syncline_planner::model::link::{Presence, RemoteState};
+use syncline_planner::model::link::{BeforeDelete, Presence, RemoteState};
 use syncline_planner::model::observation::{ObservationKind, SalesforceObservation, Version};
 use syncline_planner::model::value::Payload;
 
@@ -142,5 +142,52 @@ fn no_two_records_share_a_key_or_an_id() {
                 }
             }
         }
+    }
+}
+
+/// Returns a record of this key that we deleted, and that had this Salesforce id.
+fn deleted_by_us(record: u128, key: &str, salesforce_id: &str) -> KnownRecord {
+    let mut known = known(None);
+    known.link.record_id = RecordId(uuid::Uuid::from_u128(record));
+    key.clone_into(&mut known.link.external_id);
+    known.link.canonical_id = key.to_lowercase();
+    known.link.remote_state = RemoteState {
+        presence: Presence::Deleted,
+        before_delete: Some(BeforeDelete {
+            salesforce_id: id(salesforce_id),
+            fields: BTreeMap::new(),
+        }),
+        ..RemoteState::default()
+    };
+    known
+}
+
+#[test]
+fn late_event_of_a_deleted_record_stays_with_it() {
+    let records = vec![
+        deleted_by_us(1, "K1", RECORDS[0]),
+        deleted_by_us(2, "K2", RECORDS[1]),
+    ];
+    let former = records.iter().zip(RECORDS).map(|(known, former)| {
+        let link = &known.link;
+        ((link.object.clone(), id(former)), link.record_id)
+    });
+    let tenant = TenantId::parse("acme").unwrap();
+    let organization_id = id("00D000000000001");
+    let origin = Origin {
+        tenant: &tenant,
+        organization_id: &organization_id,
+        org_epoch: OrgEpoch(1),
+        key_form: KeyForm::CaseFolded,
+    };
+    let mut batch = ObservationBatch::new(KnownState {
+        former: former.collect(),
+        records,
+        ..KnownState::default()
+    });
+    // Their external ids were exchanged before the deletes.
+    for (record, key, place) in [(RECORDS[1], "K1", 1), (RECORDS[0], "K2", 0)] {
+        let seen = observation(ObservationKind::Changed, record, Some(key), 1);
+        assert_eq!(batch.take(origin, &seen).place, Some(place), "{key}");
     }
 }
