@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use uuid::Uuid;
 
 use crate::model::fields::{FieldId, FieldMap};
-use crate::model::ids::{FencingToken, IntentId, RecordId};
+use crate::model::ids::{FencingToken, FieldName, IntentId, RecordId};
 use crate::model::intent::{Intent, IntentState, WriteAction};
 use crate::model::value::{Payload, Value};
 use crate::planner::policy::Cause;
@@ -77,13 +77,17 @@ impl ObjectPlanner<'_> {
         };
         let field = &self.mapped.sync.external_id.field;
         let schema = self.mapped.schema.fields.get(field);
-        let sent = match (intent.action, intent.fields.get(field)) {
-            (WriteAction::Update, Some(Value::Text(sent))) => sent.clone(),
-            (WriteAction::Update, Some(sent @ Value::Number(_))) => sent.to_json().to_string(),
-            (WriteAction::Update | WriteAction::Create | WriteAction::Delete, _) => {
-                return Ok(Some(intent));
-            }
+        let sent = match intent.fields.get(field) {
+            Some(Value::Text(sent)) => sent.clone(),
+            Some(sent @ Value::Number(_)) => sent.to_json().to_string(),
+            Some(Value::Null | Value::Boolean(_)) | None => return Ok(Some(intent)),
         };
+        match intent.action {
+            WriteAction::Update => {}
+            // It is created by its external id: the other record would get its values.
+            WriteAction::Create => return Err(await_external_id(lease, field, sent)),
+            WriteAction::Delete => return Ok(Some(intent)),
+        }
         if !schema.is_some_and(|schema| schema.nillable) {
             return Ok(Some(intent));
         }
@@ -92,8 +96,7 @@ impl ObjectPlanner<'_> {
             intent.fields.insert(field.clone(), Value::Null);
             return Ok(Some(intent));
         }
-        let reason = "another record still has its external id in Salesforce";
-        match wait(lease, Cause::ValueTaken, reason) {
+        match wait(lease, Cause::ValueTaken, EXTERNAL_ID_IN_USE) {
             Some(end) => Err(end.awaiting(vec![sent])),
             // Salesforce names the record that has it.
             None => Ok(Some(intent)),
@@ -107,6 +110,22 @@ impl ObjectPlanner<'_> {
             WriteAction::Delete => false,
         })
     }
+}
+
+const EXTERNAL_ID_IN_USE: &str = "another record still has its external id in Salesforce";
+
+/// Returns the wait of a new record for its external id; it is parked if the other record keeps it.
+fn await_external_id(lease: &LeasedTask, field: &FieldName, external_id: String) -> LeaseEnd {
+    let end = wait(lease, Cause::ValueTaken, EXTERNAL_ID_IN_USE).unwrap_or_else(|| {
+        LeaseEnd::park(ParkReason {
+            code: "duplicate_value".to_owned(),
+            field: Some(field.clone()),
+            message: format!(
+                "{EXTERNAL_ID_IN_USE}: {external_id}. Give one of them another external id"
+            ),
+        })
+    });
+    end.awaiting(vec![external_id])
 }
 
 /// Returns the id of the one write that a record can make under a lease.

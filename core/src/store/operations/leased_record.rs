@@ -98,8 +98,8 @@ pub(super) async fn load_leased(
         .collect())
 }
 
-/// Returns the records that were renamed in Postgres and whose external id another record still has in Salesforce,
-/// which was renamed, too.
+/// Returns the records that are new or were renamed in Postgres, and whose external id another record still has in
+/// Salesforce, which was renamed, too.
 async fn external_ids_in_use(
     tx: &mut Tx,
     mapped: &MappedObject,
@@ -114,9 +114,8 @@ async fn external_ids_in_use(
             Some(Value::Number(number)) => form.canonical(&number.to_string()).ok(),
             Some(Value::Null | Value::Boolean(_)) | None => None,
         };
-        link.salesforce_id.is_some()
-            && there.is_some()
-            && canonical.as_ref() != Some(&link.canonical_id)
+        link.salesforce_id.is_none()
+            || there.is_some() && canonical.as_ref() != Some(&link.canonical_id)
     });
     let (ids, external_ids): (Vec<Uuid>, Vec<&str>) = renamed
         .map(|link| (link.record_id.0, link.external_id.as_str()))
