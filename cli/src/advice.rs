@@ -17,6 +17,9 @@ pub(crate) fn advice(code: &str) -> &'static str {
         "row_refused" => {
             "correct the value, or the trigger, rule or policy of the table that refuses it; then replay"
         }
+        "row_altered" => {
+            "change the trigger of the table, or the owner of the field that it changes; then replay"
+        }
         "row_write_suppressed" => {
             "let the trigger or rule of the table pass the write, then replay"
         }

@@ -115,6 +115,7 @@ pub fn decide(cause: Cause, tries: Tries<'_>) -> NextStep {
         | Cause::RowBusy
         | Cause::KeyTaken
         | Cause::ValueTaken
+        | Cause::RowAltered
         | Cause::Referenced
         | Cause::Timeout
         | Cause::InFlight

@@ -126,6 +126,34 @@ async fn change_by_before_trigger_counts_as_postgres_edit() {
 }
 
 #[tokio::test]
+async fn trigger_that_changes_an_owned_value_is_reported_not_fought() {
+    let (stage, id) = agreed().await;
+    stage
+        .sql(
+            "create function shout() returns trigger language plpgsql as $$
+            begin new.industry := upper(new.industry); return new; end $$;
+            create trigger shout before insert or update on account for each row execute function shout()",
+        )
+        .await;
+    // Salesforce owns it, so the changed value is an edit that is written back, which the trigger changes again.
+    stage
+        .org
+        .update(&id, json!({"Industry": "Energy", "Phone": "3"}));
+    for _ in 0..6 {
+        stage.drain().await;
+        stage.make_due().await;
+    }
+    let tasks = stage.tasks().await;
+    assert_eq!(tasks.len(), 1);
+    assert_eq!(tasks[0]["code"], "row_altered");
+    assert_eq!(
+        stage.one("select industry || phone from account").await,
+        json!("ENERGY3")
+    );
+    assert_eq!(stage.org.value(&id, "Industry").as_deref(), Some("Energy"));
+}
+
+#[tokio::test]
 async fn postgres_delete_against_salesforce_edit_waits_for_a_person() {
     let (stage, id) = agreed().await;
     stage.sql("delete from account").await;

@@ -110,3 +110,98 @@ async fn external_ids_that_move_along_a_chain_all_arrive() {
     );
     stage.assert_equal().await;
 }
+
+#[tokio::test]
+async fn new_row_with_another_records_external_id_waits() {
+    let (stage, ada, _) = two().await;
+    stage
+        .org
+        .order("locks", &json!({"id": ada, "ms": 10 * 60_000}));
+    stage
+        .sql("update account set external_id = 'a-3' where external_id = 'a-1'")
+        .await;
+    stage.drain().await;
+    stage.org.end_faults();
+    // The rename waits for its next attempt, and a new row takes the external id.
+    stage
+        .sql("insert into account (external_id, name, phone) values ('a-1', 'Cem', '3')")
+        .await;
+    stage.drain().await;
+    assert_eq!(stage.org.value(&ada, "Name").as_deref(), Some("Ada"));
+    stage.make_due().await;
+    stage.drain().await;
+    stage.make_due().await;
+    stage.drain().await;
+    assert_eq!(stage.org.value(&ada, "Name").as_deref(), Some("Ada"));
+    assert_eq!(
+        stage.org.value(&ada, "External_Id__c").as_deref(),
+        Some("a-3")
+    );
+    let cem = stage.org.id_of("Account", "a-1").unwrap();
+    assert_eq!(stage.org.value(&cem, "Name").as_deref(), Some("Cem"));
+    stage.assert_equal().await;
+}
+
+#[tokio::test]
+async fn swapped_names_of_records_without_rows_stop_no_neighbour() {
+    let stage = Stage::open().await;
+    let fields = |key: &str| json!({"Name": key, "External_Id__c": key});
+    let one = stage.org.insert("Account", fields("a-1"));
+    let other = stage.org.insert("Account", fields("a-2"));
+    stage.capture_salesforce().await;
+    for (id, key) in [(&one, "a-3"), (&other, "a-1"), (&one, "a-2")] {
+        stage.org.update(id, json!({"External_Id__c": key}));
+    }
+    stage.org.delete(&one);
+    stage.org.insert("Account", fields("a-4"));
+    // One has no row any more, and the other gets the first row, under the name of the one.
+    stage.drain().await;
+    stage.make_due().await;
+    stage.drain().await;
+    assert_eq!(
+        stage
+            .rows("select external_id, name from account order by external_id")
+            .await,
+        [
+            json!({"external_id": "a-1", "name": "a-2"}),
+            json!({"external_id": "a-4", "name": "a-4"})
+        ]
+    );
+    assert_eq!(stage.tasks().await, Vec::<Json>::new());
+    stage.assert_equal().await;
+}
+
+#[tokio::test]
+async fn swapped_names_give_no_row_to_another_record() {
+    let stage = Stage::open().await;
+    let fields = |key: &str| json!({"Name": key, "External_Id__c": key});
+    let one = stage.org.insert("Account", fields("a-1"));
+    let other = stage.org.insert("Account", fields("a-2"));
+    stage.capture_salesforce().await;
+    for (id, key) in [(&one, "a-3"), (&other, "a-1"), (&one, "a-2")] {
+        stage.org.update(id, json!({"External_Id__c": key}));
+    }
+    // One record is read again and shows the name that the other is still known by.
+    stage
+        .sql(
+            "update syncline.sync_task set needs_refresh = true where record_id = (
+            select record_id from syncline.sync_link where external_id = 'a-2')",
+        )
+        .await;
+    stage.apply("Account").await;
+    stage.make_due().await;
+    stage.drain().await;
+    stage.make_due().await;
+    stage.drain().await;
+    assert_eq!(
+        stage
+            .rows("select external_id, name from account order by external_id")
+            .await,
+        [
+            json!({"external_id": "a-1", "name": "a-2"}),
+            json!({"external_id": "a-2", "name": "a-1"})
+        ]
+    );
+    assert_eq!(stage.tasks().await, Vec::<Json>::new());
+    stage.assert_equal().await;
+}

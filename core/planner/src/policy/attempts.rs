@@ -27,6 +27,8 @@ pub enum Cause {
     KeyTaken,
     /// Another row has one of its unique values.
     ValueTaken,
+    /// A trigger has changed what was written to the row.
+    RowAltered,
     /// Other rows still point to the row.
     Referenced,
     /// The statement for the row timed out.
@@ -58,7 +60,8 @@ pub const ATTEMPTS_MAX: u32 = 12;
 /// Attempts without a missing parent after which a record is parked.
 pub const PARENT_ATTEMPTS_MAX: u32 = 10;
 
-/// Attempts while another row has a unique value, after which the value's field is parked.
+/// Attempts while another row has a unique value, or a trigger changes a value back, after which the value's field or
+/// the record is parked.
 pub const VALUE_ATTEMPTS_MAX: u32 = 4;
 
 /// Attempts without the parent of a new row, after which the row is written without that lookup.
@@ -109,6 +112,11 @@ impl Cause {
             Self::Parent | Self::Referenced => limits(PARENT_ATTEMPTS_MAX),
             Self::Lookup => limits(LOOKUP_ATTEMPTS_MAX),
             Self::ValueTaken => limits(VALUE_ATTEMPTS_MAX),
+            // Usually the changed value goes to Salesforce at once, and both sides are equal.
+            Self::RowAltered => Limits {
+                at_once_first: true,
+                ..limits(VALUE_ATTEMPTS_MAX)
+            },
             Self::KeyTaken => Limits {
                 wait_ms_min: ROW_BUSY_MS_MIN,
                 ..limits(ATTEMPTS_MAX)
@@ -187,7 +195,7 @@ impl Attempts {
 mod tests {
     use super::*;
 
-    const EVERY_CAUSE: [Cause; 13] = [
+    const EVERY_CAUSE: [Cause; 14] = [
         Cause::Refused,
         Cause::Unknown,
         Cause::Changed,
@@ -196,6 +204,7 @@ mod tests {
         Cause::RowBusy,
         Cause::KeyTaken,
         Cause::ValueTaken,
+        Cause::RowAltered,
         Cause::Referenced,
         Cause::Timeout,
         Cause::InFlight,

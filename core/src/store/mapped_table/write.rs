@@ -329,6 +329,7 @@ async fn insert(
         definitions = shape.definitions(&mapped.sync.table, &columns)?,
         returning = returning(mapped, "null::uuid"),
     );
+    let inserts = one_of_each_key(mapped, inserts, outcomes);
     let rows: Vec<&PlannedPostgres> = inserts.iter().map(|insert| insert.write).collect();
     let returned: Vec<StandingRow> = tx
         .rows_raw(
@@ -336,7 +337,34 @@ async fn insert(
             sqlx::query_as(AssertSqlSafe(sql)).bind(recordset(&rows)),
         )
         .await?;
-    match_inserted(mapped, inserts, returned, outcomes)
+    match_inserted(mapped, &inserts, returned, outcomes)
+}
+
+/// Returns the inserts without those whose key another one has: that of two records, of which one is seen under a name
+/// that it does not have any more, only one gets the row. The other is planned again.
+fn one_of_each_key<'a>(
+    mapped: &MappedObject,
+    inserts: &[RowWrite<'a>],
+    outcomes: &mut BTreeMap<RecordId, RowOutcome>,
+) -> Vec<RowWrite<'a>> {
+    let mut keys = BTreeSet::new();
+    let (first, others): (Vec<RowWrite<'a>>, Vec<RowWrite<'a>>) = inserts
+        .iter()
+        .partition(|insert| inserted_key(mapped, insert).is_none_or(|key| keys.insert(key)));
+    let taken = others.into_iter().map(|insert| insert.record_id);
+    outcomes.extend(taken.map(|record| (record, RowOutcome::KeyTaken)));
+    first
+}
+
+/// Returns the canonical external id of the row that is inserted.
+fn inserted_key(mapped: &MappedObject, insert: &RowWrite<'_>) -> Option<String> {
+    let form = key_form(mapped);
+    let column = mapped.sync.external_id.column.as_str();
+    match insert.write.columns()?.get(column) {
+        Some(serde_json::Value::String(text)) => form.canonical(text).ok(),
+        Some(serde_json::Value::Number(number)) => form.canonical(&number.to_string()).ok(),
+        Some(_) | None => form.canonical(insert.external_id).ok(),
+    }
 }
 
 /// Assigns each returned row to its record. An insert returns only the row itself, so it is matched by the
@@ -349,15 +377,9 @@ fn match_inserted(
     outcomes: &mut BTreeMap<RecordId, RowOutcome>,
 ) -> Result<(), RowError> {
     let form = key_form(mapped);
-    let column = mapped.sync.external_id.column.as_str();
-    let inserted = |insert: &RowWrite<'_>| match insert.write.columns()?.get(column) {
-        Some(serde_json::Value::String(text)) => form.canonical(text).ok(),
-        Some(serde_json::Value::Number(number)) => form.canonical(&number.to_string()).ok(),
-        Some(_) | None => form.canonical(insert.external_id).ok(),
-    };
     let mut waiting: BTreeMap<String, RecordId> = inserts
         .iter()
-        .filter_map(|insert| Some((inserted(insert)?, insert.record_id)))
+        .filter_map(|insert| Some((inserted_key(mapped, insert)?, insert.record_id)))
         .collect();
     for row in returned {
         let key = row

@@ -26,7 +26,7 @@ use crate::store::mapped_table::shape::key_form;
 use crate::store::mapped_table::write::RowOutcome;
 use crate::store::operations::children::Consequences;
 use crate::store::operations::leased_record::LeasedRecord;
-use crate::store::operations::refused_row::{key_taken, suppressed};
+use crate::store::operations::refused_row::{key_taken, row_altered, suppressed};
 use crate::store::tables::alias::{RawAlias, add_raw_aliases};
 use crate::store::tables::conflict::{ConflictRow, write_conflicts};
 use crate::store::tables::discarded_value::{NewDiscardedValue, insert_discarded_values};
@@ -71,7 +71,7 @@ pub(super) async fn record_outcomes(
     for record in records {
         writes.take(mapped, planner, record);
     }
-    make_room(tx, mapped, &writes).await?;
+    make_room(tx, mapped, &mut writes).await?;
     free_keys(tx, &writes.moved).await?;
     save_records(tx, &writes.links).await?;
     add_raw_aliases(tx, &writes.aliases).await?;
@@ -139,7 +139,11 @@ impl BatchWrites {
                 });
             }
             (None, Some(end)) if !altered => self.end(record.lease.clone(), end),
-            (None, _) => self.end(record.lease.clone(), LeaseEnd::Done { again: altered }),
+            (None, _) if altered => {
+                let end = row_altered(mapped, &record.lease);
+                self.end(record.lease.clone(), end);
+            }
+            (None, _) => self.end(record.lease.clone(), LeaseEnd::Done { again: false }),
         }
         self.links.push(known);
     }
@@ -436,7 +440,7 @@ pub(crate) fn end_agreement(known: &mut KnownRecord, base: Payload) {
 async fn make_room(
     tx: &mut Tx,
     mapped: &MappedObject,
-    writes: &BatchWrites,
+    writes: &mut BatchWrites,
 ) -> Result<(), StoreError> {
     let moved: BTreeSet<RecordId> = writes.moved.iter().copied().collect();
     if moved.is_empty() {
@@ -470,6 +474,14 @@ async fn make_room(
             .bind(records),
         )
         .await?;
+    // One that is a record of the batch, too, is saved after this.
+    for known in &mut writes.links {
+        if holders.contains(&known.link.record_id.0) {
+            known.link.external_id = known.link.record_id.to_string();
+            known.link.canonical_id = known.link.record_id.to_string();
+            known.generated = true;
+        }
+    }
     let work: Vec<NewWork> = holders
         .into_iter()
         .map(|record| NewWork {

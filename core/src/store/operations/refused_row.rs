@@ -65,6 +65,22 @@ pub(super) fn key_taken(mapped: &MappedObject, lease: &LeasedTask) -> LeaseEnd {
     wait_or_park(lease, Cause::KeyTaken, reason, parked)
 }
 
+/// Returns how the lease of a record ends whose row a trigger has changed while it was written: it is planned again. If
+/// the trigger always changes back what the other side decides, this must come to an end.
+pub(super) fn row_altered(mapped: &MappedObject, lease: &LeasedTask) -> LeaseEnd {
+    let parked = ParkReason {
+        code: "row_altered".to_owned(),
+        field: None,
+        message: format!(
+            "a trigger of table {}.{} changes a value that Salesforce decides, each time that it is written: change \
+             the trigger, or the owner of the field",
+            mapped.sync.table.schema, mapped.sync.table.table
+        ),
+    };
+    let reason = "a trigger changed what was written to its row";
+    wait_or_park(lease, Cause::RowAltered, reason, parked)
+}
+
 /// Returns a wait for another transaction, which ends by itself.
 pub(super) fn shortly(lease: &LeasedTask, reason: &str) -> LeaseEnd {
     let cause = Cause::RowBusy;
