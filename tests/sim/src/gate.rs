@@ -3,6 +3,7 @@
 //! Every call to Salesforce and every statement to Postgres waits at a gate of its process. So the schedule decides
 //! which process takes the next step, and what becomes of the call: it passes, it never arrives, or its answer is lost.
 
+use std::collections::BTreeSet;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::{Notify, oneshot};
@@ -36,6 +37,8 @@ struct State {
     waiting: Vec<Waiting>,
     /// Calls that passed and have no answer yet.
     in_flight: usize,
+    /// Server processes of connections.
+    connections: BTreeSet<i32>,
     /// Server processes of connections that were cut.
     cut: Vec<i32>,
 }
@@ -108,9 +111,21 @@ impl Gates {
         InFlight(self)
     }
 
+    /// Notes the server process of a new connection.
+    pub(crate) fn note_connection(&self, server_process: i32) {
+        self.state().connections.insert(server_process);
+    }
+
+    /// Returns the server processes of the connections that there are.
+    pub(crate) fn connections(&self) -> Vec<i32> {
+        self.state().connections.iter().copied().collect()
+    }
+
     /// Notes the server process of a connection that was cut.
     pub(crate) fn note_cut(&self, server_process: i32) {
-        self.state().cut.push(server_process);
+        let mut state = self.state();
+        state.connections.remove(&server_process);
+        state.cut.push(server_process);
         self.changed.notify_one();
     }
 

@@ -8,11 +8,14 @@
 //! `scripts/sim` searches; the test `worlds` plays a fixed set.
 
 mod clock;
+mod faults;
 mod gate;
 mod met;
+mod operator;
 mod oracle;
 pub mod planted;
 mod process;
+mod rest;
 mod run;
 mod script;
 mod shapes;
@@ -25,6 +28,6 @@ pub use gate::Fate;
 pub use met::everything_to_meet;
 pub use oracle::Finding;
 pub use run::{Verdict, play};
-pub use script::{Act, FaultKind, JobName, OrgFault, Script, Side, Step, World};
-pub use shapes::{OnDelete, Schema};
+pub use script::{Act, FaultKind, JobName, Operation, OrgFault, Script, Side, Step, World};
+pub use shapes::{OnDelete, Refusal, Schema};
 pub use shrink::shrink;

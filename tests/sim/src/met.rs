@@ -5,9 +5,10 @@ use std::fmt::Debug;
 
 use crate::gate::Fate;
 use crate::script::{
-    Act, CALL_FAULTS, CAPTURES, CONFLICTS, EVENT_FAULTS, FaultKind, JobName, ON_EDIT, Side,
+    Act, CALL_FAULTS, CAPTURES, CONFLICTS, DELETES, EVENT_FAULTS, FaultKind, JobName, ON_EDIT,
+    OWNERS, Operation, OrgFault, RIGHTS_FAULTS, Side,
 };
-use crate::shapes::OnDelete;
+use crate::shapes::{OnDelete, REFUSALS};
 
 /// Returns the name by which something is counted.
 pub(crate) fn word(what: &impl Debug) -> String {
@@ -26,6 +27,7 @@ pub fn everything_to_meet() -> BTreeSet<String> {
         Act::Create,
         Act::Delete,
         Act::EditAll,
+        Act::Swap,
     ];
     let sides = [Side::Postgres, Side::Salesforce];
     let acts = sides
@@ -35,6 +37,12 @@ pub fn everything_to_meet() -> BTreeSet<String> {
         (Side::Salesforce, Act::Undelete),
         (Side::Postgres, Act::RollBack),
         (Side::Postgres, Act::Hold),
+        (Side::Postgres, Act::LetGo),
+        (Side::Postgres, Act::Truncate),
+        (Side::Postgres, Act::Spoil),
+        (Side::Salesforce, Act::Spoil),
+        (Side::Salesforce, Act::Merge),
+        (Side::Salesforce, Act::HardDelete),
     ];
     let jobs = [
         JobName::CapturePostgres,
@@ -46,18 +54,35 @@ pub fn everything_to_meet() -> BTreeSet<String> {
         JobName::Compare,
         JobName::Release,
     ];
-    let faults = CALL_FAULTS.iter().chain(&EVENT_FAULTS);
+    let faults = CALL_FAULTS
+        .iter()
+        .chain(&EVENT_FAULTS)
+        .chain(&RIGHTS_FAULTS)
+        .chain(&[OrgFault::MissingEvents]);
     let keys = [OnDelete::NoAction, OnDelete::SetNull, OnDelete::Cascade];
-    let words = CONFLICTS.iter().chain(&ON_EDIT).chain(&CAPTURES);
+    let words = CONFLICTS
+        .iter()
+        .chain(&ON_EDIT)
+        .chain(&DELETES)
+        .chain(&CAPTURES);
     acts.chain(alone.iter().map(word))
         .chain(jobs.iter().map(word))
         .chain(faults.map(word))
         .chain([Fate::LoseCall, Fate::LoseAnswer].iter().map(word))
         .chain(
-            [FaultKind::Kill, FaultKind::Abandon, FaultKind::LongPause]
-                .iter()
-                .map(word),
+            [
+                FaultKind::Kill,
+                FaultKind::Abandon,
+                FaultKind::LongPause,
+                FaultKind::Cut,
+            ]
+            .iter()
+            .map(word),
         )
+        // Conflicts and withheld deletes are seldom open when an operator looks.
+        .chain([Operation::Replay, Operation::Install].iter().map(word))
+        .chain(OWNERS.iter().map(|owner| format!("owner {owner}")))
+        .chain(REFUSALS.iter().map(|refusal| word(&Some(*refusal))))
         .chain(keys.iter().map(|key| word(&Some(*key))))
         .chain(words.map(word))
         .collect()

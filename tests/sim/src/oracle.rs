@@ -1,7 +1,11 @@
 //! The oracle: reads both sides and the control plane without the engine, and names everything that is not explained.
 //!
 //! An edit that no user replaced must be the final value of both sides, or stand in a conflict or in the log of
-//! discarded values. Every difference between the sides must be an open conflict, or a lookup that waits for its parent.
+//! discarded values. Every difference between the sides must be an open conflict, a lookup that waits for its parent, or a
+//! record that is parked because of what this world refuses. Every conflict and discarded value must be one that the
+//! policies of the world make of edits that users have made.
+
+mod policies;
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -10,7 +14,7 @@ use sqlx::{AssertSqlSafe, PgConnection};
 use syncline::store::TenantStatus;
 
 use crate::script::{Side, World};
-use crate::shapes::SHAPES;
+use crate::shapes::{BAD, SHAPES};
 use crate::users::{Edit, Seen, SeenRecords, Users};
 
 /// What a world showed that must never be.
@@ -45,7 +49,16 @@ struct End<'a> {
     conflicts: BTreeMap<(usize, String, String), Json>,
     /// Values in the log of discarded ones.
     logged: BTreeSet<(usize, String, String, String)>,
+    /// The same, as they are in the table.
+    discarded: Vec<Json>,
+    /// Rows that are marked as deleted, by the object's place.
+    marked: Vec<i64>,
+    /// Records that are parked, by their code.
+    parked: BTreeMap<(usize, String), String>,
 }
+
+/// Code of deletes that wait for approval.
+const MASS_DELETE: &str = "mass_delete";
 
 /// Returns what is wrong at the end of a world.
 pub(crate) async fn findings(
@@ -55,14 +68,38 @@ pub(crate) async fn findings(
 ) -> anyhow::Result<Vec<Finding>> {
     let doubles = users.doubles().await?;
     let tasks = json_rows(&mut users.postgres, TASKS).await?;
-    let end = End::read(world, users).await?;
+    let end = End::read(world, users, &tasks).await?;
     let mut found: Vec<Found> = doubles.into_iter().map(|what| ("I6", None, what)).collect();
     found.extend(end.left_over(&tasks));
     found.extend(end.differences());
     found.extend(end.lost());
     found.extend(end.invented());
     found.extend(end.resurrected());
+    found.extend(end.wrong_conflicts());
+    found.extend(end.wrong_losers());
     found.extend(end.misreported(status, &tasks));
+    with_evidence(users, found).await
+}
+
+/// Returns what is wrong before everything is compared: edits that are lost, and values that differ.
+///
+/// Lookups are left out: Salesforce clears those to a deleted record without an event.
+pub(crate) async fn early_findings(
+    world: &World,
+    users: &mut Users,
+) -> anyhow::Result<Vec<Finding>> {
+    let tasks = json_rows(&mut users.postgres, TASKS).await?;
+    let end = End::read(world, users, &tasks).await?;
+    let mut found = end.differences();
+    found.retain(|(_, _, what)| !what.contains(".parent:"));
+    found.extend(end.lost());
+    for (_, _, what) in &mut found {
+        *what = format!("before the comparison: {what}");
+    }
+    with_evidence(users, found).await
+}
+
+async fn with_evidence(users: &mut Users, found: Vec<Found>) -> anyhow::Result<Vec<Finding>> {
     let mut findings = Vec::new();
     for (invariant, record, what) in found {
         let evidence = match record {
@@ -79,23 +116,24 @@ pub(crate) async fn findings(
 }
 
 const CONFLICTS: &str =
-    "select link.object, link.external_id, coalesce(conflict.field, '') as field,
+    "select link.object, link.external_id, link.salesforce_id, coalesce(conflict.field, '') as field,
         conflict.postgres_value, conflict.salesforce_value
     from syncline.sync_conflict as conflict join syncline.sync_link as link using (record_id)
     where conflict.state = 'open'";
 
-const LOGGED: &str = "select link.object, link.external_id, discarded.field, discarded.value
+const LOGGED: &str = "select link.object, link.external_id, link.salesforce_id, discarded.field, discarded.value,
+        discarded.side, discarded.rule
     from syncline.sync_discarded_value as discarded join syncline.sync_link as link using (record_id)";
 
 const TASKS: &str =
-    "select link.object, link.external_id, task.state, task.attempts, task.code, task.reason
+    "select link.object, link.external_id, link.salesforce_id, task.state, task.attempts, task.code, task.reason
     from syncline.sync_task as task join syncline.sync_link as link using (record_id)";
 
 /// An invariant, the record that breaks it, and how.
 type Found = (&'static str, Option<(usize, String)>, String);
 
 impl<'a> End<'a> {
-    async fn read(world: &'a World, users: &'a mut Users) -> anyhow::Result<Self> {
+    async fn read(world: &'a World, users: &'a mut Users, tasks: &[Json]) -> anyhow::Result<Self> {
         let mut sides = [Vec::new(), Vec::new()];
         for (side, records) in [Side::Postgres, Side::Salesforce]
             .into_iter()
@@ -106,6 +144,17 @@ impl<'a> End<'a> {
             }
         }
         let [postgres, salesforce] = sides;
+        let mut marked = Vec::new();
+        for shape in &SHAPES {
+            let count = format!(
+                "select count(*) from {} where deleted_at is not null",
+                shape.table
+            );
+            let count = sqlx::query_scalar(AssertSqlSafe(count))
+                .fetch_one(&mut users.postgres)
+                .await?;
+            marked.push(count);
+        }
         let conflicts = json_rows(&mut users.postgres, CONFLICTS).await?;
         let logged = json_rows(&mut users.postgres, LOGGED).await?;
         let users = &*users;
@@ -116,9 +165,14 @@ impl<'a> End<'a> {
                 word(row, "field"),
             )
         };
-        let logged = logged.iter().map(|row| {
+        let in_log = logged.iter().map(|row| {
             let (place, key, field) = about(row);
             (place, key, field, word(row, "value"))
+        });
+        let parked = tasks.iter().filter(|task| task["state"] == "parked");
+        let parked = parked.map(|task| {
+            let record = (users.place_of(task), users.record_of(task));
+            (record, word(task, "code"))
         });
         Ok(Self {
             world,
@@ -129,7 +183,10 @@ impl<'a> End<'a> {
                 .iter()
                 .map(|row| (about(row), row.clone()))
                 .collect(),
-            logged: logged.collect(),
+            logged: in_log.collect(),
+            marked,
+            parked: parked.collect(),
+            discarded: logged.clone(),
         })
     }
 
@@ -137,15 +194,44 @@ impl<'a> End<'a> {
     fn left_over(&self, tasks: &[Json]) -> Vec<Found> {
         let is_left = |task: &&Json| {
             let (place, key) = (self.users.place_of(task), self.users.record_of(task));
-            let row = self.postgres[place].get(&key);
-            task["code"] != "missing_parent"
-                || !row.is_some_and(|row| self.waits_for_parent(place, row))
+            let waits = task["code"] == "missing_parent" && self.lacks_parent(place, &key);
+            !waits && !self.is_rightly_parked(place, &key)
         };
         let tell = |task: &Json| {
             let record = (self.users.place_of(task), self.users.record_of(task));
             ("I1", Some(record), format!("work is left: {task}"))
         };
         tasks.iter().filter(is_left).map(tell).collect()
+    }
+
+    /// Returns true if the record is parked, and for a reason that this world has: a side refuses a value that the
+    /// other side holds, or a table was emptied.
+    fn is_rightly_parked(&self, place: usize, key: &str) -> bool {
+        let Some(code) = self.parked.get(&(place, key.to_owned())) else {
+            return false;
+        };
+        if code == MASS_DELETE {
+            return self.users.log.emptied;
+        }
+        let field = SHAPES[place].fields[1].0;
+        let is_bad = |side: &[SeenRecords]| {
+            let value = side[place]
+                .get(key)
+                .and_then(|record| record[field].as_str());
+            value.is_some_and(|value| value.starts_with(BAD))
+        };
+        self.world.schema.refusal.is_some() && (is_bad(&self.postgres) || is_bad(&self.salesforce))
+    }
+
+    /// Returns true if a side has deleted the record, and its deletes are not written to the other side.
+    fn is_left_alone(&self, place: usize, key: &str) -> bool {
+        self.world.deletes == "ignore"
+            && self
+                .users
+                .log
+                .deleted
+                .get(&(place, key.to_owned()))
+                .is_some_and(|sides| !sides.is_empty())
     }
 
     fn differences(&self) -> Vec<Found> {
@@ -155,6 +241,12 @@ impl<'a> End<'a> {
             let keys: BTreeSet<&String> = here.keys().chain(there.keys()).collect();
             for key in keys {
                 let record = Some((place, key.clone()));
+                if self.is_rightly_parked(place, key)
+                    || self.is_left_alone(place, key)
+                    || self.is_refused_without_parent(place, key)
+                {
+                    continue;
+                }
                 let in_conflict = |field: &str| {
                     self.conflicts
                         .contains_key(&(place, key.clone(), field.to_owned()))
@@ -194,6 +286,20 @@ impl<'a> End<'a> {
         found
     }
 
+    /// Returns true if the record names, on one side, a parent that is not on both.
+    fn lacks_parent(&self, place: usize, key: &str) -> bool {
+        let mut sides = [&self.postgres, &self.salesforce].into_iter();
+        sides.any(|side| {
+            let seen = side[place].get(key);
+            seen.is_some_and(|seen| self.waits_for_parent(place, seen))
+        })
+    }
+
+    /// Returns true if the table refuses the row as long as its parent has none.
+    fn is_refused_without_parent(&self, place: usize, key: &str) -> bool {
+        self.world.schema.key.is_some() && self.lacks_parent(place, key)
+    }
+
     /// Returns true if the row names a parent, by a name that it has or had, that is not on both sides.
     fn waits_for_parent(&self, place: usize, row: &Seen) -> bool {
         let Some(name) = row["parent"].as_str() else {
@@ -209,6 +315,10 @@ impl<'a> End<'a> {
     /// Numbers of `status` that are not what the sides show.
     fn misreported(&self, status: &TenantStatus, tasks: &[Json]) -> Vec<Found> {
         let mut found = Vec::new();
+        if self.world.deletes == "ignore" && !self.users.log.deleted.is_empty() {
+            // How records that one side alone has are counted is not told.
+            return found;
+        }
         for (place, shape) in SHAPES.iter().enumerate() {
             let (here, there) = (&self.postgres[place], &self.salesforce[place]);
             let of_place =
@@ -217,6 +327,7 @@ impl<'a> End<'a> {
                 .conflicts
                 .keys()
                 .filter_map(|key| of_place(&key))
+                .filter(|key| !self.parked.contains_key(&(place, key.clone())))
                 .collect();
             let at_work = tasks
                 .iter()
@@ -230,14 +341,18 @@ impl<'a> End<'a> {
                     && !conflicts.contains(**key)
                     && !at_work.contains(**key)
             });
-            let expected = (all.len(), agree.count(), conflicts.len());
+            let count = |number: usize| i64::try_from(number).unwrap_or(i64::MAX);
+            let expected = (
+                count(all.len()) + self.marked[place],
+                count(agree.count()) + self.marked[place],
+                count(conflicts.len()),
+            );
             let told = status
                 .objects
                 .iter()
                 .find(|object| object.object.as_str() == shape.object);
             let told = told.map(|told| (told.records, told.in_sync, told.conflicts));
-            let count = |number: usize| i64::try_from(number).unwrap_or(i64::MAX);
-            if told != Some((count(expected.0), count(expected.1), count(expected.2))) {
+            if told != Some(expected) {
                 let what = format!(
                     "status says {told:?} of {}, but records, agreeing ones and conflicts are {expected:?}",
                     shape.object
@@ -248,6 +363,17 @@ impl<'a> End<'a> {
         found
     }
 
+    /// Returns true for an edit in Salesforce that Postgres overwrites by policy whatever it is: between two polls it is
+    /// never seen.
+    fn may_be_unseen(&self, edit: &Edit) -> bool {
+        let (place, _, field, _) = edit;
+        let world = self.world;
+        let is_written_over = world.conflicts == "postgres_wins"
+            || world.owner == "postgres" && *field == SHAPES[*place].fields[1].0;
+        let side = self.users.log.written.get(edit).map(|(side, _)| *side);
+        world.capture == "poll" && is_written_over && side == Some(Side::Salesforce)
+    }
+
     /// Edits of which no trace is left.
     fn lost(&self) -> Vec<Found> {
         let lost = self
@@ -255,7 +381,7 @@ impl<'a> End<'a> {
             .log
             .unreplaced
             .iter()
-            .filter(|edit| !self.is_kept(edit));
+            .filter(|edit| !self.is_kept(edit) && !self.may_be_unseen(edit));
         lost.map(|(place, key, field, value)| {
             let what = format!("lost: {} {key}.{field} = {value}", SHAPES[*place].object);
             ("I2", Some((*place, key.clone())), what)
@@ -264,26 +390,41 @@ impl<'a> End<'a> {
     }
 
     fn is_kept(&self, (place, key, field, value): &Edit) -> bool {
+        let kept = self.world.schema.kept(value);
         let shown = |side: &[SeenRecords]| {
             side[*place]
                 .get(key)
-                .is_some_and(|record| record[*field] == **value)
+                .is_some_and(|record| record[*field] == **value || record[*field] == *kept)
         };
         let conflict = self
             .conflicts
             .get(&(*place, key.clone(), (*field).to_owned()));
         let in_conflict = conflict.is_some_and(|conflict| {
-            conflict["postgres_value"] == **value || conflict["salesforce_value"] == **value
+            let values = [&conflict["postgres_value"], &conflict["salesforce_value"]];
+            values
+                .into_iter()
+                .any(|shown| *shown == **value || *shown == *kept)
         });
-        let delete_waits = self
+        let in_log = |value: &str| {
+            let line = (*place, key.clone(), (*field).to_owned(), value.to_owned());
+            self.logged.contains(&line)
+        };
+        // A field that our user may not see goes with a deleted record.
+        let is_hidden = self.users.log.lost_rights
+            && *field == SHAPES[*place].fields[1].0
+            && self.users.log.deleted.contains_key(&(*place, key.clone()));
+        let one_side_is_enough = self
             .conflicts
-            .contains_key(&(*place, key.clone(), String::new()));
+            .contains_key(&(*place, key.clone(), String::new()))
+            || self.is_rightly_parked(*place, key)
+            || self.is_left_alone(*place, key)
+            || self.is_refused_without_parent(*place, key);
         shown(&self.postgres) && shown(&self.salesforce)
             || in_conflict
-            || self
-                .logged
-                .contains(&(*place, key.clone(), (*field).to_owned(), value.clone()))
-            || delete_waits && (shown(&self.postgres) || shown(&self.salesforce))
+            || in_log(value)
+            || in_log(&kept)
+            || is_hidden
+            || one_side_is_enough && (shown(&self.postgres) || shown(&self.salesforce))
     }
 
     /// Values that no user gave to this field of this record.
@@ -295,12 +436,7 @@ impl<'a> End<'a> {
                     let Some(value) = record[field].as_str() else {
                         continue;
                     };
-                    if !self.users.log.written.contains(&(
-                        place,
-                        key.clone(),
-                        field,
-                        value.to_owned(),
-                    )) {
+                    if !self.is_of_a_user(place, key, field, value) {
                         let what = format!("invented: {} {key}.{field} = {value}", shape.object);
                         found.push(("I7", Some((place, key.clone())), what));
                     }
@@ -310,22 +446,36 @@ impl<'a> End<'a> {
         found
     }
 
+    /// Returns true if a user gave this value to the field, or a table has made it of such a value.
+    fn is_of_a_user(&self, place: usize, key: &str, field: &str, value: &str) -> bool {
+        let mut given = self.users.log.written.keys();
+        given.any(|(of, known, named, given)| {
+            (*of, known.as_str(), *named) == (place, key, field)
+                && (given == value || self.world.schema.kept(given) == value)
+        })
+    }
+
     /// Records that were deleted, that no user restored or edited, and that live.
     fn resurrected(&self) -> Vec<Found> {
         let log = &self.users.log;
         let lives = |(place, key): &&(usize, String)| {
             self.postgres[*place].contains_key(key) || self.salesforce[*place].contains_key(key)
         };
+        if self.world.deletes == "ignore" {
+            return Vec::new();
+        }
         let edits_count = self.world.on_edit != "delete_wins";
         let dead = log
             .deleted
-            .iter()
+            .keys()
+            .filter(|record| !log.restored.contains(*record))
             .filter(|record| !(edits_count && log.touched.contains(*record)));
         dead.filter(lives)
             .filter(|(place, key)| {
-                !self
+                let is_open = self
                     .conflicts
-                    .contains_key(&(*place, key.clone(), String::new()))
+                    .contains_key(&(*place, key.clone(), String::new()));
+                !is_open && !self.is_rightly_parked(*place, key)
             })
             .map(|(place, key)| {
                 (
@@ -346,8 +496,12 @@ impl Users {
             .unwrap_or_default()
     }
 
-    /// Returns the record of a row of the control plane.
+    /// Returns the record of a row of the control plane: by its id in Salesforce, or else by its external id, which
+    /// two records may have exchanged.
     fn record_of(&self, row: &Json) -> String {
+        if let Some(key) = self.log.ids.get(&word(row, "salesforce_id")) {
+            return key.clone();
+        }
         let name = (self.place_of(row), word(row, "external_id"));
         self.log.names.get(&name).cloned().unwrap_or(name.1)
     }
@@ -361,10 +515,14 @@ async fn evidence(users: &mut Users, place: usize, key: &str) -> anyhow::Result<
         .iter()
         .filter(|((of, _), known)| *of == place && *known == key);
     let names: Vec<String> = names.map(|((_, name), _)| format!("'{name}'")).collect();
+    let ids = users.log.ids.iter().filter(|(_, known)| *known == key);
+    let ids: Vec<String> = ids.map(|(id, _)| format!("'{id}'")).collect();
     let links = format!(
-        "select record_id from syncline.sync_link where object = '{}' and external_id in ({})",
+        "select record_id from syncline.sync_link
+        where object = '{}' and (external_id in ({}) or salesforce_id = any (array[{}]::text[]))",
         SHAPES[place].object,
-        names.join(", ")
+        names.join(", "),
+        ids.join(", ")
     );
     let mut lines = Vec::new();
     for table in [

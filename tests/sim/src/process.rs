@@ -33,7 +33,7 @@ const STUCK: Duration = Duration::from_secs(60);
 
 /// Longest wait for a lock. Who holds one stands still while another process takes a step: to wait longer changes
 /// nothing.
-const LOCK_MAX: Duration = Duration::from_millis(20);
+pub(crate) const LOCK_MAX: Duration = Duration::from_millis(20);
 
 /// The time that jobs are given.
 const JOB_TIME: Duration = Duration::from_secs(600);
@@ -174,6 +174,11 @@ impl Process {
         let name = self.job.take().map(|(name, _)| name);
         self.calm_down().await?;
         Ok(name)
+    }
+
+    /// Returns the server processes of its connections.
+    pub(crate) fn connections(&self) -> Vec<i32> {
+        self.gates.connections()
     }
 
     /// Returns the server processes of connections that were cut since the last call.

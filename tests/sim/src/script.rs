@@ -8,7 +8,7 @@ use rand::seq::IndexedRandom as _;
 use rand::{RngExt, SeedableRng};
 
 use crate::gate::Fate;
-use crate::shapes::{OnDelete, Schema};
+use crate::shapes::{OnDelete, REFUSALS, Refusal, Schema};
 
 /// Fewest and most steps of a script.
 const STEPS: std::ops::Range<usize> = 60..120;
@@ -23,6 +23,12 @@ pub(crate) const CONFLICTS: [&str; 4] = [
 
 /// Policies of a delete that meets an edit.
 pub(crate) const ON_EDIT: [&str; 3] = ["manual", "delete_wins", "edit_wins"];
+
+/// What becomes of deletes.
+pub(crate) const DELETES: [&str; 3] = ["propagate", "soft", "ignore"];
+
+/// Owners of the second field of each object.
+pub(crate) const OWNERS: [&str; 3] = ["shared", "salesforce", "postgres"];
 
 /// Ways to capture changes of Salesforce.
 pub(crate) const CAPTURES: [&str; 2] = ["pubsub", "poll"];
@@ -51,10 +57,18 @@ pub struct World {
     pub conflicts: &'static str,
     /// The policy of a delete that meets an edit.
     pub on_edit: &'static str,
+    /// What becomes of deletes.
+    pub deletes: &'static str,
+    /// The owner of the second field of each object.
+    pub owner: &'static str,
     /// How changes of Salesforce are captured.
     pub capture: &'static str,
+    /// Milliseconds by which the org's clock is ahead of the database's.
+    pub skew_ms: i64,
     /// The tables.
     pub schema: Schema,
+    /// Where users exchange external ids: on both sides, two records could rightly claim one.
+    pub swaps: Side,
     /// Processes of the engine.
     pub processes: usize,
     /// Records of each object that users create before the first step.
@@ -78,11 +92,17 @@ pub enum FaultKind {
     LongPause,
     /// Salesforce refuses or breaks calls.
     Org,
-    /// Change events come twice, or the subscription is cut.
+    /// Change events come twice or without their content, the subscription is cut, or its position is refused.
     Events,
+    /// Change events never come, or records vanish without one.
+    Lossy,
+    /// Our user loses rights, and gets them back.
+    Rights,
+    /// The server ends all connections of a process.
+    Cut,
 }
 
-const FAULT_KINDS: [FaultKind; 7] = [
+const FAULT_KINDS: [FaultKind; 10] = [
     FaultKind::LostCall,
     FaultKind::LostAnswer,
     FaultKind::Kill,
@@ -90,6 +110,9 @@ const FAULT_KINDS: [FaultKind; 7] = [
     FaultKind::LongPause,
     FaultKind::Org,
     FaultKind::Events,
+    FaultKind::Lossy,
+    FaultKind::Rights,
+    FaultKind::Cut,
 ];
 
 /// A side, and its users.
@@ -128,7 +151,38 @@ pub enum Act {
     Hold,
     /// Ends that transaction.
     LetGo,
+    /// Writes a value that the other side refuses or changes, in worlds with such a rule.
+    Spoil,
+    /// Exchanges the external ids of two records.
+    Swap,
+    /// Merges one account into another; in Postgres it does nothing.
+    Merge,
+    /// Empties a table; in Salesforce it does nothing.
+    Truncate,
+    /// Removes what was deleted from the recycle bin, which no event tells; in Postgres it does nothing.
+    HardDelete,
 }
+
+/// What an operator does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Operation {
+    /// Decides a conflict.
+    Resolve,
+    /// Lets withheld deletes go.
+    Approve,
+    /// Tries again what has stopped.
+    Replay,
+    /// Installs capture again.
+    Install,
+}
+
+/// Everything that an operator does.
+pub(crate) const OPERATIONS: [Operation; 4] = [
+    Operation::Resolve,
+    Operation::Approve,
+    Operation::Replay,
+    Operation::Install,
+];
 
 /// A job of the engine.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -166,14 +220,28 @@ pub enum OrgFault {
     Unavailable,
     /// A row is locked.
     LockedRow,
+    /// The calls of the day are spent.
+    QuotaSpent,
     /// Events come twice.
     DoubleEvents,
     /// The subscription is cut.
     ResetStream,
+    /// The position of the next subscription is refused.
+    ExpiredPosition,
+    /// The next events have no content.
+    Gap,
+    /// The next events never come.
+    MissingEvents,
+    /// Our user cannot see the second field of accounts.
+    HiddenField,
+    /// Our user cannot write contacts.
+    LostRight,
+    /// Our user has all rights again.
+    RightsBack,
 }
 
 /// What goes wrong with calls.
-pub(crate) const CALL_FAULTS: [OrgFault; 7] = [
+pub(crate) const CALL_FAULTS: [OrgFault; 8] = [
     OrgFault::LostWrite,
     OrgFault::LostWriteAnswer,
     OrgFault::LostReadAnswer,
@@ -181,10 +249,23 @@ pub(crate) const CALL_FAULTS: [OrgFault; 7] = [
     OrgFault::SessionAtRead,
     OrgFault::Unavailable,
     OrgFault::LockedRow,
+    OrgFault::QuotaSpent,
 ];
 
 /// What goes wrong with change events.
-pub(crate) const EVENT_FAULTS: [OrgFault; 2] = [OrgFault::DoubleEvents, OrgFault::ResetStream];
+pub(crate) const EVENT_FAULTS: [OrgFault; 4] = [
+    OrgFault::DoubleEvents,
+    OrgFault::ResetStream,
+    OrgFault::ExpiredPosition,
+    OrgFault::Gap,
+];
+
+/// What goes wrong with rights. They come back as often as both are lost.
+pub(crate) const RIGHTS_FAULTS: [OrgFault; 3] = [
+    OrgFault::HiddenField,
+    OrgFault::LostRight,
+    OrgFault::RightsBack,
+];
 
 /// One step of a script.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -228,6 +309,18 @@ pub enum Step {
     },
     /// Salesforce does something wrong next.
     Fail(OrgFault),
+    /// The server ends all connections of a process.
+    Cut {
+        /// The process, by its place.
+        process: usize,
+    },
+    /// An operator acts.
+    Operate {
+        /// How.
+        operation: Operation,
+        /// Picks the conflict and its winner.
+        pick: u64,
+    },
 }
 
 impl Script {
@@ -258,6 +351,9 @@ impl World {
         let conflicts = one_of(&CONFLICTS);
         let on_edit = one_of(&ON_EDIT);
         let capture = one_of(&CAPTURES);
+        // Most worlds propagate deletes and have no owner.
+        let deletes = one_of(&["propagate", "propagate", "propagate", "soft", "ignore"]);
+        let owner = one_of(&["shared", "shared", "salesforce", "postgres"]);
         let schema = Schema {
             key: [
                 None,
@@ -267,6 +363,14 @@ impl World {
             ][rng.random_range(0..4)],
             is_deferred: rng.random_bool(0.5),
             requires_name: rng.random_bool(0.3),
+            refusal: rng
+                .random_bool(0.4)
+                .then(|| REFUSALS[rng.random_range(0..REFUSALS.len())]),
+        };
+        let skew_ms = if rng.random_bool(0.5) {
+            0
+        } else {
+            rng.random_range(-90_000..90_000)
         };
         // One world in eight is calm.
         let chance = if rng.random_bool(0.125) { 0.0 } else { 0.5 };
@@ -277,8 +381,12 @@ impl World {
         Self {
             conflicts,
             on_edit,
+            deletes,
+            owner,
             capture,
+            skew_ms,
             schema,
+            swaps: [Side::Postgres, Side::Salesforce][rng.random_range(0..2)],
             processes: rng.random_range(1..=3),
             records: rng.random_range(1..=4),
             faults,
@@ -286,13 +394,16 @@ impl World {
     }
 
     /// Returns what is counted of it, in the form in which it is counted.
-    pub(crate) fn words(&self) -> [String; 4] {
+    pub(crate) fn words(&self) -> Vec<String> {
         let word = |text: &str| format!("{text:?}");
-        [
+        vec![
             word(self.conflicts),
             word(self.on_edit),
+            word(self.deletes),
+            format!("owner {}", self.owner),
             word(self.capture),
             format!("{:?}", self.schema.key),
+            format!("{:?}", self.schema.refusal),
         ]
     }
 
@@ -304,10 +415,17 @@ impl World {
 fn draw_step(rng: &mut StdRng, world: &World) -> Step {
     let process = rng.random_range(0..world.processes);
     match rng.random_range(0..100) {
-        0..36 => draw_act(rng),
-        36..80 => draw_work(rng, world, process),
-        80..83 if world.has(FaultKind::Kill) => Step::Kill { process },
-        83..86 if world.has(FaultKind::Abandon) => Step::Abandon { process },
+        0..36 => draw_act(rng, world),
+        36..75 => draw_work(rng, world, process),
+        75..79 => Step::Operate {
+            operation: OPERATIONS[rng.random_range(0..OPERATIONS.len())],
+            pick: rng.random_range(0..1_000_000),
+        },
+        79 if world.has(FaultKind::Cut) => Step::Cut { process },
+        80..82 if world.has(FaultKind::Kill) => Step::Kill { process },
+        82..84 if world.has(FaultKind::Abandon) => Step::Abandon { process },
+        84 if world.has(FaultKind::Lossy) => Step::Fail(OrgFault::MissingEvents),
+        85 if world.has(FaultKind::Rights) => Step::Fail(draw_fault(rng, FaultKind::Rights)),
         86..89 if world.has(FaultKind::LongPause) => Step::Pass {
             ms: rng.random_range(LONG_PAUSE_MS..400_000),
         },
@@ -319,8 +437,8 @@ fn draw_step(rng: &mut StdRng, world: &World) -> Step {
     }
 }
 
-fn draw_act(rng: &mut StdRng) -> Step {
-    let act = match rng.random_range(0..100) {
+fn draw_act(rng: &mut StdRng, world: &World) -> Step {
+    let act = match rng.random_range(0..120) {
         0..47 => Act::Edit,
         47..53 => Act::Clear,
         53..59 => Act::Rename,
@@ -331,10 +449,23 @@ fn draw_act(rng: &mut StdRng) -> Step {
         85..88 => Act::Undelete,
         88..91 => Act::EditAll,
         91..94 => Act::RollBack,
-        94..97 => Act::Hold,
-        _ => Act::LetGo,
+        94..98 => Act::Hold,
+        98..104 => Act::LetGo,
+        104..106 if world.has(FaultKind::Lossy) => Act::HardDelete,
+        106..108 => Act::Truncate,
+        108..110 => Act::Merge,
+        110..113 => Act::Swap,
+        113.. if world.schema.refusal.is_some() => Act::Spoil,
+        _ => Act::Edit,
     };
-    let side = [Side::Postgres, Side::Salesforce][rng.random_range(0..2)];
+    let side = match act {
+        Act::Swap => world.swaps,
+        Act::Truncate | Act::Hold | Act::LetGo => Side::Postgres,
+        Act::Merge | Act::HardDelete => Side::Salesforce,
+        Act::Spoil if world.schema.refusal == Some(Refusal::Rule) => Side::Postgres,
+        Act::Spoil => Side::Salesforce,
+        _ => [Side::Postgres, Side::Salesforce][rng.random_range(0..2)],
+    };
     let pick = rng.random_range(0..1_000_000);
     Step::User { side, act, pick }
 }
@@ -379,6 +510,7 @@ fn draw_work(rng: &mut StdRng, world: &World, process: usize) -> Step {
 fn draw_fault(rng: &mut StdRng, kind: FaultKind) -> OrgFault {
     let faults: &[OrgFault] = match kind {
         FaultKind::Events => &EVENT_FAULTS,
+        FaultKind::Rights => &RIGHTS_FAULTS,
         _ => &CALL_FAULTS,
     };
     faults.choose(rng).copied().unwrap_or(OrgFault::LostWrite)

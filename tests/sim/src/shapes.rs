@@ -47,7 +47,36 @@ pub struct Schema {
     pub is_deferred: bool,
     /// The name must not be null.
     pub requires_name: bool,
+    /// What a side does to values that begin with [`BAD`].
+    pub refusal: Option<Refusal>,
 }
+
+/// How values that users may write begin, and that the other side refuses or changes.
+pub(crate) const BAD: &str = "bad";
+
+/// What a side does to a value of the second field that it does not want.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Refusal {
+    /// A trigger of the table raises an error.
+    Raise,
+    /// The table has a check.
+    Check,
+    /// A trigger of the table cancels the write without a word.
+    Cancel,
+    /// A trigger of the table changes the value.
+    Change,
+    /// Salesforce has a validation rule.
+    Rule,
+}
+
+/// Every refusal.
+pub(crate) const REFUSALS: [Refusal; 5] = [
+    Refusal::Raise,
+    Refusal::Check,
+    Refusal::Cancel,
+    Refusal::Change,
+    Refusal::Rule,
+];
 
 /// What a foreign key does when the parent is deleted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -69,7 +98,37 @@ impl Schema {
             Some(OnDelete::SetNull) => "set_null",
             Some(OnDelete::Cascade) => "cascade",
         };
-        format!("sim_{key}_{}_{}", self.is_deferred, self.requires_name)
+        let refusal = self.refusal.map_or_else(
+            || "free".to_owned(),
+            |refusal| format!("{refusal:?}").to_lowercase(),
+        );
+        format!(
+            "sim_{key}_{}_{}_{refusal}",
+            self.is_deferred, self.requires_name
+        )
+    }
+
+    /// Returns the value that the side with the refusal keeps.
+    pub(crate) fn kept(&self, value: &str) -> String {
+        match self.refusal {
+            Some(Refusal::Change) if value.starts_with(BAD) => value.to_uppercase(),
+            _ => value.to_owned(),
+        }
+    }
+
+    /// Returns the org file: its validation rules.
+    pub(crate) fn org_file(&self) -> String {
+        if self.refusal != Some(Refusal::Rule) {
+            return String::new();
+        }
+        let rule = |shape: &Shape| {
+            let (object, field) = (shape.object, shape.fields[1].0);
+            format!(
+                "[[object]]\nname = \"{object}\"\n[[object.validation_rule]]\nname = \"Good\"\n\
+                formula = 'BEGINS({field}, \"{BAD}\")'\nmessage = \"It is bad.\"\nfield = \"{field}\"\n"
+            )
+        };
+        SHAPES.iter().map(rule).collect()
     }
 
     /// Returns the statements that create the tables.
@@ -88,12 +147,48 @@ impl Schema {
             let deferred = if self.is_deferred { "deferrable initially deferred" } else { "" };
             format!("references account (external_id) on update cascade on delete {on_delete} {deferred}")
         });
+        let check = |column: &str| match self.refusal {
+            Some(Refusal::Check) => format!("check ({column} not like '{BAD}%')"),
+            _ => String::new(),
+        };
+        let (phone, title) = (check("phone"), check("title"));
+        let triggers = self.triggers();
         format!(
             "create table account (id bigint generated always as identity primary key,
-                external_id text unique, name {name}, phone text, fax text, parent_external_id text);
+                external_id text unique, name {name}, phone text {phone}, fax text, parent_external_id text, deleted_at timestamptz);
             create table contact (id bigint generated always as identity primary key,
-                external_id text unique, last_name {name}, title text, fax text, account_external_id text {key});"
+                external_id text unique, last_name {name}, title text {title}, fax text, account_external_id text {key},
+                deleted_at timestamptz);
+            {triggers}"
         )
+    }
+
+    /// Returns the statements that create the triggers of a refusal.
+    fn triggers(&self) -> String {
+        let act = match self.refusal {
+            Some(Refusal::Raise) => "raise exception 'it is bad'",
+            Some(Refusal::Cancel) => "return null",
+            Some(Refusal::Change) => {
+                "new := jsonb_populate_record(new, jsonb_build_object(tg_argv[0], upper(to_jsonb(new) ->> tg_argv[0])))"
+            }
+            Some(Refusal::Check | Refusal::Rule) | None => return String::new(),
+        };
+        let mut triggers = format!(
+            "create function sim.refuse() returns trigger language plpgsql as $$
+            begin
+                if to_jsonb(new) ->> tg_argv[0] like '{BAD}%' then {act}; end if;
+                return new;
+            end $$;"
+        );
+        for shape in &SHAPES {
+            // A String takes every line.
+            let _ = write!(
+                triggers,
+                "create trigger refuse before insert or update on {} for each row execute function sim.refuse('{}');",
+                shape.table, shape.fields[1].1
+            );
+        }
+        triggers
     }
 }
 
@@ -109,17 +204,32 @@ pub(crate) fn mapping(world: &World) -> String {
     );
     for shape in &SHAPES {
         let (lookup, column, _) = shape.lookup;
+        let marks = if world.deletes == "soft" {
+            ", column = \"deleted_at\""
+        } else {
+            ""
+        };
         // A String takes every line.
         let _ = write!(
             toml,
             "[[tenant.acme.object]]\nobject = \"{}\"\ntable = \"{}\"\n\
             external_id = {{ field = \"External_Id__c\", column = \"external_id\" }}\n\
-            conflicts = \"{}\"\ndeletes = {{ on_edit = \"{}\" }}\n[tenant.acme.object.fields]\n\
+            conflicts = \"{}\"\ndeletes = {{ mode = \"{}\", on_edit = \"{}\"{marks} }}\n[tenant.acme.object.fields]\n\
             {lookup} = {{ column = \"{column}\", references = \"{}\" }}\n",
-            shape.object, shape.table, world.conflicts, world.on_edit, SHAPES[shape.parent].object
+            shape.object,
+            shape.table,
+            world.conflicts,
+            world.deletes,
+            world.on_edit,
+            SHAPES[shape.parent].object
         );
-        for (field, column) in shape.fields.iter().chain([&KEY]) {
-            let _ = writeln!(toml, "{field} = {{ column = \"{column}\" }}");
+        let [first, second] = shape.fields;
+        for ((field, column), owner) in [(first, "shared"), (second, world.owner), (KEY, "shared")]
+        {
+            let _ = writeln!(
+                toml,
+                "{field} = {{ column = \"{column}\", owner = \"{owner}\" }}"
+            );
         }
     }
     toml

@@ -5,6 +5,8 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
+use chrono::DateTime;
+use http::HeaderValue;
 use salesforce_org::in_process::{BASE_URL, InProcess};
 use salesforce_org::local;
 use secrecy::SecretString;
@@ -62,8 +64,11 @@ impl Transport for GatedTransport {
             return Err(lost());
         }
         let mut answer = answer.ok_or_else(lost)?;
-        // The clock of a world is not the machine's: the difference would be taken for skew.
-        answer.headers_mut().remove(http::header::DATE);
+        // The clock of the org is the world's, not the machine's.
+        let now = DateTime::from_timestamp_millis(self.org.with_org(|org| org.now_ms()));
+        let now = now.unwrap_or_default().format("%a, %d %b %Y %H:%M:%S GMT");
+        let now = HeaderValue::try_from(now.to_string()).map_err(|_| lost())?;
+        answer.headers_mut().insert(http::header::DATE, now);
         Ok(answer)
     }
 
@@ -71,9 +76,12 @@ impl Transport for GatedTransport {
         &self,
         request: http::Request<GrpcBody>,
     ) -> Result<http::Response<GrpcBody>, GrpcFailure> {
-        // A stream is cut by the faults of the org.
         let label = format!("rpc {}", request.uri().path());
-        self.gates.pass(|| label).await;
-        Ok(self.org.open(request).await)
+        match self.gates.pass(|| label).await {
+            Fate::Pass => Ok(self.org.open(request).await),
+            Fate::LoseCall | Fate::LoseAnswer => {
+                Err("the connection closed without an answer".into())
+            }
+        }
     }
 }

@@ -3,17 +3,20 @@
 //! Every edit writes a value that no other edit writes. A user who replaces a value, or deletes it, has seen it.
 
 mod seen;
+mod whole;
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use anyhow::Context as _;
 use salesforce_org::in_process::InProcess;
-use salesforce_org::{Org, RecordId, Request, local};
+use salesforce_org::{Org, RecordId, local};
 use serde_json::{Value as Json, json};
 use sqlx::{AssertSqlSafe, Connection as _, PgConnection};
+use syncline::ports::Clock as _;
 
+use crate::clock::WorldClock;
 use crate::script::{Act, Side};
-use crate::shapes::{KEY, SHAPES};
+use crate::shapes::{BAD, KEY, Refusal, SHAPES, Schema};
 
 pub(crate) use seen::{Seen, SeenRecords, text};
 use seen::{all_records, answer, before, column, literal, records, rows};
@@ -35,20 +38,33 @@ pub(crate) struct UserLog {
     pub(crate) deletes: usize,
     /// The record of each external id that a user ever gave, by the object's place.
     pub(crate) names: BTreeMap<(usize, String), String>,
-    /// Every edit.
-    pub(crate) written: BTreeSet<Edit>,
+    /// The record of each Salesforce id that a user ever saw.
+    pub(crate) ids: BTreeMap<String, String>,
+    /// Every edit, with its side and the world's time of it.
+    pub(crate) written: BTreeMap<Edit, (Side, i64)>,
     /// Edits that no user has replaced.
     pub(crate) unreplaced: BTreeSet<Edit>,
     /// Salesforce ids of what was deleted there.
     pub(crate) bin: Vec<String>,
-    /// Records that were deleted, and never restored, by the object's place and the key.
-    pub(crate) deleted: BTreeSet<(usize, String)>,
+    /// Records that were deleted, by the object's place and the key, with the sides where they were not restored.
+    pub(crate) deleted: BTreeMap<(usize, String), BTreeSet<Side>>,
+    /// Records that were deleted and restored.
+    pub(crate) restored: BTreeSet<(usize, String)>,
+    /// A table was emptied: the delete guard may withhold deletes.
+    pub(crate) emptied: bool,
+    /// Our user lost rights in Salesforce: what it may not write there counts as Salesforce's, and what it may not see
+    /// goes with a deleted record.
+    pub(crate) lost_rights: bool,
+    /// Something happened that no event tells.
+    pub(crate) untold: bool,
     /// Records that anyone changed after they were created.
     pub(crate) touched: BTreeSet<(usize, String)>,
 }
 
 /// Both sides, as users reach them.
 pub(crate) struct Users {
+    pub(crate) schema: Schema,
+    pub(crate) clock: WorldClock,
     pub(crate) org: InProcess,
     pub(crate) postgres: PgConnection,
     /// The connection of a user whose transaction is long.
@@ -91,6 +107,10 @@ impl Users {
             Act::Create => return self.create(side, place).await,
             Act::Undelete => return self.undelete(),
             Act::EditAll => return self.edit_all(side, place, &mut pick).await,
+            Act::Swap => return self.swap(side, place, &mut pick).await,
+            Act::Merge => return self.merge(side, &mut pick).await,
+            Act::Truncate => return self.truncate(side, place).await,
+            Act::HardDelete => return self.hard_delete(side),
             Act::LetGo => {
                 let letting = [Letting::Commit, Letting::Commit, Letting::RollBack][pick.of(3)];
                 return self.let_go(letting).await;
@@ -131,9 +151,17 @@ impl Users {
                     .await
             }
             Act::RollBack => self.roll_back(&change, field).await,
+            Act::Spoil => self.spoil(&change).await,
             Act::Delete => self.delete(&change).await,
             Act::Hold => self.hold(change, field).await,
-            Act::Create | Act::Undelete | Act::EditAll | Act::LetGo => Ok((String::new(), false)),
+            Act::Create
+            | Act::Undelete
+            | Act::EditAll
+            | Act::LetGo
+            | Act::Swap
+            | Act::Merge
+            | Act::Truncate
+            | Act::HardDelete => Ok((String::new(), false)),
         }
     }
 
@@ -148,7 +176,14 @@ impl Users {
     async fn all(&mut self, side: Side, place: usize) -> anyhow::Result<Vec<Seen>> {
         match side {
             Side::Postgres => Ok(rows(&mut self.postgres, &SHAPES[place], "true").await?),
-            Side::Salesforce => self.org.with_org(|org| records(org, &SHAPES[place])),
+            Side::Salesforce => {
+                let found = self.org.with_org(|org| records(org, &SHAPES[place]))?;
+                let ids = found
+                    .iter()
+                    .map(|record| (text(record, "Id"), text(record, KEY.0)));
+                self.log.ids.extend(ids);
+                Ok(found)
+            }
         }
     }
 
@@ -201,9 +236,7 @@ impl Users {
         let (key, name) = (value.replace('v', "k"), format!("{}-{value}", shape.table));
         let (field, column) = shape.fields[0];
         self.log.names.insert((place, name.clone()), key.clone());
-        let edit: Edit = (place, key.clone(), field, value.clone());
-        self.log.written.insert(edit.clone());
-        self.log.unreplaced.insert(edit);
+        self.note_value(side, (place, key.clone(), field, value.clone()));
         match side {
             Side::Postgres => {
                 let insert = format!(
@@ -216,9 +249,11 @@ impl Users {
             }
             Side::Salesforce => {
                 let fields = json!({field: value, "External_Id__c": name, KEY.0: key});
-                self.org
+                let id = self
+                    .org
                     .with_org(|org| org.insert_as(local::PERSON, shape.object, &fields))
                     .map_err(|error| anyhow::anyhow!("{error:?}"))?;
+                self.log.ids.insert(id.to_string(), key.clone());
             }
         }
         let object = shape.object;
@@ -240,7 +275,11 @@ impl Users {
             // Its children return with it.
             for (place, shape) in SHAPES.iter().enumerate() {
                 for record in self.org.with_org(|org| records(org, shape))? {
-                    self.log.deleted.remove(&(place, text(&record, KEY.0)));
+                    let record = (place, text(&record, KEY.0));
+                    if let Some(sides) = self.log.deleted.get_mut(&record) {
+                        sides.remove(&Side::Salesforce);
+                        self.log.restored.insert(record);
+                    }
                 }
             }
         }
@@ -315,10 +354,38 @@ impl Users {
         self.log.touched.insert((change.place, change.key.clone()));
         let mut fields = SHAPES[change.place].fields.iter();
         if let (Some(value), true) = (value.as_str(), fields.any(|(name, _)| *name == field)) {
-            let edit: Edit = (change.place, change.key.clone(), field, value.to_owned());
-            self.log.written.insert(edit.clone());
-            self.log.unreplaced.insert(edit);
+            let value = match change.side {
+                Side::Postgres => self.schema.kept(value),
+                Side::Salesforce => value.to_owned(),
+            };
+            self.note_value(
+                change.side,
+                (change.place, change.key.clone(), field, value),
+            );
         }
+    }
+
+    /// Notes a value that a user gave.
+    fn note_value(&mut self, side: Side, edit: Edit) {
+        self.log
+            .written
+            .insert(edit.clone(), (side, self.clock.now_ms()));
+        self.log.unreplaced.insert(edit);
+    }
+
+    /// Writes a value that the other side refuses or changes.
+    async fn spoil(&mut self, change: &Change) -> anyhow::Result<Told> {
+        let side = match self.schema.refusal {
+            Some(Refusal::Rule) => Side::Postgres,
+            Some(_) => Side::Salesforce,
+            None => return Ok(("nothing can be spoilt".to_owned(), false)),
+        };
+        if side != change.side {
+            return Ok((format!("{:?}: spoils nothing", change.side), false));
+        }
+        let value = json!(format!("{BAD} {}", self.new_value()));
+        self.write(change, SHAPES[change.place].fields[1].0, value)
+            .await
     }
 
     /// Edits a row in a transaction that stays open. Salesforce shows no such transaction.
@@ -375,111 +442,6 @@ impl Users {
         Ok((told, true))
     }
 
-    /// Edits one field of every record of an object, in one transaction.
-    async fn edit_all(
-        &mut self,
-        side: Side,
-        place: usize,
-        pick: &mut Pick,
-    ) -> anyhow::Result<Told> {
-        let field = SHAPES[place].fields[pick.of(2)].0;
-        let mut edits: Vec<(Change, Json)> = Vec::new();
-        for (key, seen) in self.seen(side, place).await? {
-            let value = json!(self.new_value());
-            edits.push((
-                Change {
-                    side,
-                    place,
-                    key,
-                    seen,
-                },
-                value,
-            ));
-        }
-        let values: Vec<String> = edits
-            .iter()
-            .map(|(change, value)| format!("{} = {value}", change.key))
-            .collect();
-        let told = format!(
-            "{side:?}: {} {field} of {}",
-            SHAPES[place].object,
-            values.join(", ")
-        );
-        let before = match side {
-            Side::Postgres => self.update_rows(&edits, field).await?,
-            Side::Salesforce => self.update_records(&edits, field)?,
-        };
-        let Some(before) = before.filter(|_| !edits.is_empty()) else {
-            return Ok((format!("{told}: refused"), false));
-        };
-        for (change, value) in &edits {
-            self.note_written(change, field, value, &before);
-        }
-        Ok((told, true))
-    }
-
-    /// Returns all rows as they were just before; `None` if one was held, and nothing was changed.
-    async fn update_rows(
-        &mut self,
-        edits: &[(Change, Json)],
-        field: &str,
-    ) -> anyhow::Result<Option<Vec<SeenRecords>>> {
-        let mut transaction = self.postgres.begin().await?;
-        let mut all: Vec<SeenRecords> = SHAPES.iter().map(|_| SeenRecords::new()).collect();
-        for (change, value) in edits {
-            let shape = &SHAPES[change.place];
-            let name = literal(&change.seen["External_Id__c"]);
-            let Some(before) = before(&mut transaction, &name).await else {
-                return Ok(None);
-            };
-            for (all, before) in all.iter_mut().zip(before) {
-                // A value that this transaction has written was not seen before it.
-                for (key, seen) in before {
-                    all.entry(key).or_insert(seen);
-                }
-            }
-            let set = format!(
-                "update {} set {} = {} where external_id = {name}",
-                shape.table,
-                column(shape, field),
-                literal(value)
-            );
-            sqlx::raw_sql(AssertSqlSafe(set))
-                .execute(&mut *transaction)
-                .await?;
-        }
-        transaction.commit().await?;
-        Ok(Some(all))
-    }
-
-    /// Returns all records as they were just before; `None` if the call was refused.
-    fn update_records(
-        &mut self,
-        edits: &[(Change, Json)],
-        field: &str,
-    ) -> anyhow::Result<Option<Vec<SeenRecords>>> {
-        let records: Vec<Json> = edits
-            .iter()
-            .map(|(change, value)| {
-                let object = SHAPES[change.place].object;
-                json!({"attributes": {"type": object}, "id": change.seen["Id"], field: value})
-            })
-            .collect();
-        let call = json!({"allOrNone": true, "records": records});
-        self.org.with_org(|org| {
-            let before = all_records(org)?;
-            let token = org
-                .open_session(local::PERSON)
-                .context("the org has users")?;
-            let target = "/services/data/v62.0/composite/sobjects";
-            let answer = org.request(&Request::new("PATCH", target).bearer(&token).json(&call));
-            let results = answer.to_json();
-            let saved =
-                |results: &Vec<Json>| results.iter().all(|result| result["success"] == true);
-            Ok(results.as_array().is_some_and(saved).then_some(before))
-        })
-    }
-
     /// Edits a row in a transaction that is rolled back. Salesforce shows no such transaction.
     async fn roll_back(&mut self, change: &Change, field: &'static str) -> anyhow::Result<Told> {
         if change.side == Side::Salesforce {
@@ -516,9 +478,24 @@ impl Users {
             return Ok((format!("{told}: refused"), false));
         };
         self.log.deletes += 1;
+        let gone = self.note_gone(change.side, &before).await?;
+        if change.side == Side::Salesforce {
+            self.log.bin.push(text(&change.seen, "Id"));
+        }
+        let others = gone.iter().filter(|(_, key)| *key != change.key);
+        let others: Vec<&str> = others.map(|(_, key)| key.as_str()).collect();
+        Ok((format!("{told} {}", others.join(" ")), true))
+    }
+
+    /// Notes and returns the records that a delete has removed.
+    async fn note_gone(
+        &mut self,
+        side: Side,
+        before: &[SeenRecords],
+    ) -> anyhow::Result<Vec<(usize, String)>> {
         let mut gone = Vec::new();
         for (place, records) in before.iter().enumerate() {
-            let after = self.seen(change.side, place).await?;
+            let after = self.seen(side, place).await?;
             gone.extend(
                 records
                     .keys()
@@ -526,16 +503,17 @@ impl Users {
                     .map(|key| (place, key.clone())),
             );
         }
-        self.note_replaced(&before, |place, key, _| {
+        self.note_replaced(before, |place, key, _| {
             gone.contains(&(place, key.to_owned()))
         });
-        self.log.deleted.extend(gone.iter().cloned());
-        if change.side == Side::Salesforce {
-            self.log.bin.push(text(&change.seen, "Id"));
+        for record in &gone {
+            self.log
+                .deleted
+                .entry(record.clone())
+                .or_default()
+                .insert(side);
         }
-        let others = gone.iter().filter(|(_, key)| *key != change.key);
-        let others: Vec<&str> = others.map(|(_, key)| key.as_str()).collect();
-        Ok((format!("{told} {}", others.join(" ")), true))
+        Ok(gone)
     }
 
     /// Changes a row, and returns all rows that the user could see just before, by the object's place. `None` if it was
@@ -592,9 +570,12 @@ impl Users {
                     if let (Some(value), true) =
                         (seen[field].as_str(), is_replaced(place, key, field))
                     {
-                        self.log
-                            .unreplaced
-                            .remove(&(place, key.clone(), field, value.to_owned()));
+                        // A table may have made it of the user's value.
+                        let schema = self.schema;
+                        self.log.unreplaced.retain(|(of, record, named, given)| {
+                            (*of, record, *named) != (place, key, field)
+                                || given != value && schema.kept(given) != value
+                        });
                     }
                 }
             }

@@ -71,7 +71,11 @@ impl Wire {
             .lock()
             .unwrap_or_else(PoisonError::into_inner);
         processes.insert(process, Arc::clone(gates));
-        format!("{}&options=-c%20{PROCESS}={process}", self.url)
+        // The worlds' statements are short: planning each of them every time would take longer than running it.
+        format!(
+            "{}&options=-c%20{PROCESS}={process}%20-c%20plan_cache_mode=force_generic_plan",
+            self.url
+        )
     }
 }
 
@@ -250,6 +254,7 @@ impl Connection {
             };
             if message[0] == b'K' {
                 self.server_process = (&message[5..]).get_i32();
+                self.gates.note_connection(self.server_process);
             }
             let is_ready = message[0] == b'Z';
             answer.extend_from_slice(&message);

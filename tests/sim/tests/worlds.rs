@@ -1,53 +1,79 @@
 //! The worlds that every run of the tests plays. `scripts/sim` plays others.
 
 use std::collections::BTreeMap;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::thread;
 
-use syncline_sim::{Script, play};
+use syncline_sim::{Script, Verdict, play};
 
-/// Worlds of one test.
-const WORLDS: u64 = 30;
+/// The seeds.
+const SEEDS: std::ops::Range<u64> = 1..81;
 
-/// How often the worlds of one test must have met everything that can be met.
+/// How often the worlds must have met everything that can be met.
 const MET_MIN: u32 = 3;
 
-/// Plays the worlds from this seed on.
-async fn all_end_well(first: u64) {
-    let mut met: BTreeMap<String, u32> = BTreeMap::new();
-    let mut failed = Vec::new();
-    for seed in first..first + WORLDS {
-        let verdict = play(&Script::of(seed))
-            .await
-            .expect("a world can be played");
-        for (what, times) in &verdict.met {
-            *met.entry(what.clone()).or_default() += times;
+/// What is known of the worlds that were played.
+#[derive(Default)]
+struct Known {
+    met: BTreeMap<String, u32>,
+    failed: Vec<String>,
+}
+
+impl Known {
+    fn add(&mut self, seed: u64, verdict: Verdict) {
+        for (what, times) in verdict.met {
+            *self.met.entry(what).or_default() += times;
         }
         for finding in verdict.findings {
-            failed.push(format!(
+            self.failed.push(format!(
                 "{}: {}; play it again: scripts/sim --seed {seed}",
                 finding.invariant, finding.what
             ));
         }
     }
-    assert!(failed.is_empty(), "{}", failed.join("\n"));
+}
+
+/// Plays worlds until none is left, on a thread of its own: a world is not sent between threads.
+fn play_next(next: &AtomicU64, known: &Mutex<Known>) {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .expect("a runtime");
+    loop {
+        let seed = next.fetch_add(1, Ordering::SeqCst);
+        if !SEEDS.contains(&seed) {
+            return;
+        }
+        let verdict = runtime.block_on(play(&Script::of(seed)));
+        let verdict = verdict.expect("a world can be played");
+        let mut known = known.lock().expect("no other thread has panicked");
+        known.add(seed, verdict);
+    }
+}
+
+#[test]
+fn worlds_end_well_and_meet_everything() {
+    let (next, known) = (AtomicU64::new(SEEDS.start), Mutex::default());
+    let threads = thread::available_parallelism().map_or(2, usize::from);
+    thread::scope(|scope| {
+        for _ in 0..threads {
+            scope.spawn(|| play_next(&next, &known));
+        }
+    });
+    let known = known.into_inner().unwrap();
+    assert!(known.failed.is_empty(), "{}", known.failed.join("\n"));
     let expected = syncline_sim::everything_to_meet();
-    let seldom: Vec<&String> = expected
+    let times = |what: &String| known.met.get(what).copied().unwrap_or_default();
+    let seldom: Vec<(&String, u32)> = expected
         .iter()
-        .filter(|what| met.get(*what).copied().unwrap_or_default() < MET_MIN)
+        .map(|what| (what, times(what)))
+        .filter(|(_, times)| *times < MET_MIN)
         .collect();
     assert!(
         seldom.is_empty(),
         "the worlds met these less than {MET_MIN} times: {seldom:?}"
     );
-}
-
-#[tokio::test]
-async fn first_worlds_end_well() {
-    all_end_well(1).await;
-}
-
-#[tokio::test]
-async fn second_worlds_end_well() {
-    all_end_well(1 + WORLDS).await;
 }
 
 #[tokio::test]

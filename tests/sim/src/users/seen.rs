@@ -37,7 +37,7 @@ pub(super) fn literal(value: &Json) -> String {
         .map_or_else(|| "null".to_owned(), |value| format!("'{value}'"))
 }
 
-/// Reads the rows of a table that match, and locks them if the condition says so.
+/// Reads the rows of a table that match and are not marked as deleted, and locks them if the condition says so.
 pub(super) async fn rows(
     connection: &mut PgConnection,
     shape: &Shape,
@@ -45,7 +45,7 @@ pub(super) async fn rows(
 ) -> Result<Vec<Seen>, sqlx::Error> {
     let [(first, first_column), (second, second_column)] = shape.fields;
     let query = format!(
-        "select fax, external_id, {first_column}, {second_column}, {} from {} where {condition}",
+        "select fax, external_id, {first_column}, {second_column}, {} from {} where deleted_at is null and {condition}",
         shape.lookup.1, shape.table
     );
     let rows = sqlx::query(AssertSqlSafe(query))
@@ -74,7 +74,7 @@ pub(super) async fn before(connection: &mut PgConnection, name: &str) -> Option<
     let mut before = Vec::new();
     for shape in &SHAPES {
         let mine = format!(
-            "external_id = {name} or {} = {name} for update",
+            "(external_id = {name} or {} = {name}) for update",
             shape.lookup.1
         );
         let rows = rows(connection, shape, &mine).await.ok()?;

@@ -1,0 +1,253 @@
+//! Acts that change more than one record, or what no event tells.
+
+use salesforce_org::Request;
+
+use super::*;
+
+impl Users {
+    /// Exchanges the external ids of two records: in Postgres in one transaction, in Salesforce by three updates.
+    pub(super) async fn swap(
+        &mut self,
+        side: Side,
+        place: usize,
+        pick: &mut Pick,
+    ) -> anyhow::Result<Told> {
+        let shape = &SHAPES[place];
+        let seen = self.seen(side, place).await?;
+        let (Some((one, first)), Some((other, second))) = (pick.one(&seen), pick.one(&seen)) else {
+            return Ok((format!("{side:?}: no {} to swap", shape.object), false));
+        };
+        let names = [first, second].map(|seen| text(seen, "External_Id__c"));
+        let told = format!("{side:?}: swaps {} {one} and {other}", shape.object);
+        if one == other || names.iter().any(String::is_empty) {
+            return Ok((format!("{told}: refused"), false));
+        }
+        let between = format!("{}-{}", shape.table, self.new_value());
+        let turns = [
+            (first, &names[0], &between),
+            (second, &names[1], &names[0]),
+            (first, &between, &names[1]),
+        ];
+        let done = match side {
+            Side::Postgres => {
+                let updates: Vec<String> = turns
+                    .iter()
+                    .map(|(_, from, to)| {
+                        format!(
+                            "update {} set external_id = '{to}' where external_id = '{from}';",
+                            shape.table
+                        )
+                    })
+                    .collect();
+                let statements = format!("begin;{}commit", updates.concat());
+                let done = sqlx::raw_sql(AssertSqlSafe(statements))
+                    .execute(&mut self.postgres)
+                    .await
+                    .is_ok();
+                if !done {
+                    sqlx::raw_sql("rollback")
+                        .execute(&mut self.postgres)
+                        .await?;
+                }
+                done
+            }
+            Side::Salesforce => {
+                self.log.names.insert((place, between.clone()), one.clone());
+                let mut done = true;
+                for (seen, _, to) in &turns {
+                    let id = RecordId::parse(&text(seen, "Id")).context("the org returns ids")?;
+                    let fields = json!({"External_Id__c": to});
+                    done = done
+                        && self
+                            .org
+                            .with_org(|org| org.update_as(local::PERSON, id, &fields))
+                            .is_ok();
+                }
+                done
+            }
+        };
+        if !done {
+            return Ok((format!("{told}: refused"), false));
+        }
+        let [first_name, second_name] = names;
+        for (name, key) in [(first_name, other), (second_name, one)] {
+            self.log.names.insert((place, name), key.clone());
+            self.log.touched.insert((place, key.clone()));
+        }
+        Ok((told, true))
+    }
+
+    /// Merges one account into another.
+    pub(super) async fn merge(&mut self, side: Side, pick: &mut Pick) -> anyhow::Result<Told> {
+        let seen = self.seen(Side::Salesforce, 0).await?;
+        let (Some((master, kept)), Some((merged, lost))) = (pick.one(&seen), pick.one(&seen))
+        else {
+            return Ok(("Salesforce: no accounts to merge".to_owned(), false));
+        };
+        let told = format!("Salesforce: merges {merged} into {master}");
+        if side == Side::Postgres || master == merged || self.log.deletes == DELETES_MAX {
+            return Ok((format!("{told}: not done"), false));
+        }
+        let before = self.org.with_org(all_records)?;
+        let order = json!({"user": local::PERSON, "master": kept["Id"], "merged": [lost["Id"]]});
+        let answer = self
+            .org
+            .with_org(|org| org.request(&Request::new("POST", "/_org/merge").json(&order)));
+        if answer.status >= 300 {
+            return Ok((format!("{told}: refused"), false));
+        }
+        self.log.deletes += 1;
+        self.note_gone(Side::Salesforce, &before).await?;
+        self.log.touched.insert((0, master.clone()));
+        Ok((told, true))
+    }
+
+    /// Empties the table of contacts.
+    pub(super) async fn truncate(&mut self, side: Side, place: usize) -> anyhow::Result<Told> {
+        let shape = &SHAPES[place];
+        let told = format!("Postgres: truncates {}", shape.table);
+        let before = vec![
+            self.seen(Side::Postgres, 0).await?,
+            self.seen(Side::Postgres, 1).await?,
+        ];
+        // Others point to accounts.
+        if side == Side::Salesforce || place == shape.parent || before[place].is_empty() {
+            return Ok((format!("{told}: not done"), false));
+        }
+        let truncate = format!("truncate {}", shape.table);
+        let done = sqlx::raw_sql(AssertSqlSafe(truncate))
+            .execute(&mut self.postgres)
+            .await;
+        if done.is_err() {
+            return Ok((format!("{told}: refused"), false));
+        }
+        self.log.emptied = true;
+        self.note_gone(Side::Postgres, &before).await?;
+        Ok((told, true))
+    }
+
+    /// Removes the record that was deleted last from the recycle bin.
+    pub(super) fn hard_delete(&mut self, side: Side) -> anyhow::Result<Told> {
+        if side == Side::Postgres {
+            return Ok(("Postgres: nothing".to_owned(), false));
+        }
+        let Some(id) = self.log.bin.pop() else {
+            return Ok(("Salesforce: the recycle bin is empty".to_owned(), false));
+        };
+        let order = json!({"ids": [id]});
+        let request = Request::new("POST", "/_org/recycle_bin/empty").json(&order);
+        let answer = self.org.with_org(|org| org.request(&request));
+        anyhow::ensure!(
+            answer.status < 300,
+            "the bin is emptied: {}",
+            answer.to_json()
+        );
+        self.log.untold = true;
+        Ok((format!("Salesforce: deletes {id} for good"), true))
+    }
+
+    /// Edits one field of every record of an object, in one transaction.
+    pub(super) async fn edit_all(
+        &mut self,
+        side: Side,
+        place: usize,
+        pick: &mut Pick,
+    ) -> anyhow::Result<Told> {
+        let field = SHAPES[place].fields[pick.of(2)].0;
+        let mut edits: Vec<(Change, Json)> = Vec::new();
+        for (key, seen) in self.seen(side, place).await? {
+            let value = json!(self.new_value());
+            edits.push((
+                Change {
+                    side,
+                    place,
+                    key,
+                    seen,
+                },
+                value,
+            ));
+        }
+        let values: Vec<String> = edits
+            .iter()
+            .map(|(change, value)| format!("{} = {value}", change.key))
+            .collect();
+        let told = format!(
+            "{side:?}: {} {field} of {}",
+            SHAPES[place].object,
+            values.join(", ")
+        );
+        let before = match side {
+            Side::Postgres => self.update_rows(&edits, field).await?,
+            Side::Salesforce => self.update_records(&edits, field)?,
+        };
+        let Some(before) = before.filter(|_| !edits.is_empty()) else {
+            return Ok((format!("{told}: refused"), false));
+        };
+        for (change, value) in &edits {
+            self.note_written(change, field, value, &before);
+        }
+        Ok((told, true))
+    }
+
+    /// Returns all rows as they were just before; `None` if one was held, and nothing was changed.
+    async fn update_rows(
+        &mut self,
+        edits: &[(Change, Json)],
+        field: &str,
+    ) -> anyhow::Result<Option<Vec<SeenRecords>>> {
+        let mut transaction = self.postgres.begin().await?;
+        let mut all: Vec<SeenRecords> = SHAPES.iter().map(|_| SeenRecords::new()).collect();
+        for (change, value) in edits {
+            let shape = &SHAPES[change.place];
+            let name = literal(&change.seen["External_Id__c"]);
+            let Some(before) = before(&mut transaction, &name).await else {
+                return Ok(None);
+            };
+            for (all, before) in all.iter_mut().zip(before) {
+                // A value that this transaction has written was not seen before it.
+                for (key, seen) in before {
+                    all.entry(key).or_insert(seen);
+                }
+            }
+            let set = format!(
+                "update {} set {} = {} where external_id = {name}",
+                shape.table,
+                column(shape, field),
+                literal(value)
+            );
+            sqlx::raw_sql(AssertSqlSafe(set))
+                .execute(&mut *transaction)
+                .await?;
+        }
+        transaction.commit().await?;
+        Ok(Some(all))
+    }
+
+    /// Returns all records as they were just before; `None` if the call was refused.
+    fn update_records(
+        &mut self,
+        edits: &[(Change, Json)],
+        field: &str,
+    ) -> anyhow::Result<Option<Vec<SeenRecords>>> {
+        let records: Vec<Json> = edits
+            .iter()
+            .map(|(change, value)| {
+                let object = SHAPES[change.place].object;
+                json!({"attributes": {"type": object}, "id": change.seen["Id"], field: value})
+            })
+            .collect();
+        let call = json!({"allOrNone": true, "records": records});
+        self.org.with_org(|org| {
+            let before = all_records(org)?;
+            let token = org
+                .open_session(local::PERSON)
+                .context("the org has users")?;
+            let target = "/services/data/v62.0/composite/sobjects";
+            let answer = org.request(&Request::new("PATCH", target).bearer(&token).json(&call));
+            let results = answer.to_json();
+            let saved =
+                |results: &Vec<Json>| results.iter().all(|result| result["success"] == true);
+            Ok(results.as_array().is_some_and(saved).then_some(before))
+        })
+    }
+}
