@@ -73,6 +73,10 @@ async fn half_open_connection_costs_one_call_not_an_invocation() {
     .unwrap();
     let (first, second) = tokio::join!(write(&stage, &store), write(&stage, &store));
     first.and(second).unwrap();
+    // A connection that is on its way back, which takes one answer, would hold its place in the pool.
+    for _ in 0..20 {
+        stage.one("select 1").await;
+    }
     proxy.freeze();
     let frozen = write(&stage, &store).await;
     assert!(
