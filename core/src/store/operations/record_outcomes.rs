@@ -140,7 +140,9 @@ impl BatchWrites {
             }
             (None, Some(end)) if !altered => self.end(record.lease.clone(), end),
             (None, _) if altered => {
+                // Its withheld lookups still wait for their parents.
                 let end = row_altered(mapped, &record.lease);
+                let end = end.awaiting(planned.withheld.awaits.clone());
                 self.end(record.lease.clone(), end);
             }
             (None, _) => self.end(record.lease.clone(), LeaseEnd::Done { again: false }),
