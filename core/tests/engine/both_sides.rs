@@ -105,16 +105,20 @@ async fn value_that_salesforce_stores_differently_is_adopted() {
     stage.assert_equal().await;
 }
 
+/// Makes a trigger write this column in upper case.
+async fn shout(stage: &Stage, column: &str) {
+    let trigger = format!(
+        "create function shout() returns trigger language plpgsql as $$
+        begin new.{column} := upper(new.{column}); return new; end $$;
+        create trigger shout before insert or update on account for each row execute function shout()"
+    );
+    stage.sql(&trigger).await;
+}
+
 #[tokio::test]
 async fn change_by_before_trigger_counts_as_postgres_edit() {
     let (stage, id) = agreed().await;
-    stage
-        .sql(
-            "create function shout() returns trigger language plpgsql as $$
-            begin new.name := upper(new.name); return new; end $$;
-            create trigger shout before insert or update on account for each row execute function shout()",
-        )
-        .await;
+    shout(&stage, "name").await;
     stage.org.update(&id, json!({"Name": "Ada Ltd"}));
     stage.drain().await;
     assert_eq!(
@@ -128,13 +132,7 @@ async fn change_by_before_trigger_counts_as_postgres_edit() {
 #[tokio::test]
 async fn trigger_that_changes_an_owned_value_is_reported_not_fought() {
     let (stage, id) = agreed().await;
-    stage
-        .sql(
-            "create function shout() returns trigger language plpgsql as $$
-            begin new.industry := upper(new.industry); return new; end $$;
-            create trigger shout before insert or update on account for each row execute function shout()",
-        )
-        .await;
+    shout(&stage, "industry").await;
     // Salesforce owns it, so the changed value is an edit that is written back, which the trigger changes again.
     stage
         .org

@@ -283,15 +283,17 @@ async fn take_over(start: Start) {
         .filter(|one| one.what.contains("not installed"));
     let expected = if start == Start::Dump { 2 } else { 0 };
     assert_eq!(others.count(), expected, "{found:?}");
-    green.install().await;
-    green
-        .engine
-        .enqueue_existing_rows(&green.tenant)
-        .await
-        .unwrap();
+    set_up(green).await;
     green.drain().await;
     switch.assert_nothing_lost(&renamed).await;
     assert_eq!(green.mismatches(&green.engine).await, []);
+}
+
+/// Installs capture, as `syncline install` does: rows of before are enqueued.
+async fn set_up(stage: &Stage) {
+    stage.install().await;
+    let enqueued = stage.engine.enqueue_existing_rows(&stage.tenant).await;
+    enqueued.unwrap();
 }
 
 #[tokio::test]
@@ -319,12 +321,7 @@ async fn replica_without_triggers_is_named_and_mended() {
             .any(|problem| problem.contains("row trigger is missing on account")),
         "{broken:?}"
     );
-    green.install().await;
-    green
-        .engine
-        .enqueue_existing_rows(&green.tenant)
-        .await
-        .unwrap();
+    set_up(green).await;
     switch.rename_again().await;
     green.drain().await;
     // Only a comparison shows a delete that no trigger saw.

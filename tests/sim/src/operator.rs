@@ -98,6 +98,7 @@ impl Operator {
         let mut replayed = 0;
         let letters = self.store.dead_letters(&self.tenant, None, SHOWN).await?;
         for letter in letters {
+            // One that is locked is tried another time.
             let done = self
                 .store
                 .replay_dead_letter(&self.tenant, letter.dead_letter_id)

@@ -85,7 +85,7 @@ pub fn bugs() -> &'static [Bug] {
     &BUGS
 }
 
-/// Returns the bug that is switched on. Fails if there is none of that name.
+/// Returns the bug that is switched on. Fails if the list has no bug of that name.
 pub fn switched_on() -> anyhow::Result<Option<&'static Bug>> {
     let Some(name) = name() else {
         return Ok(None);

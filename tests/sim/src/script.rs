@@ -155,11 +155,11 @@ pub enum Act {
     Spoil,
     /// Exchanges the external ids of two records.
     Swap,
-    /// Merges one account into another; in Postgres it does nothing.
+    /// Merges one account into another, in Salesforce.
     Merge,
-    /// Empties a table; in Salesforce it does nothing.
+    /// Empties a table to which no other points.
     Truncate,
-    /// Removes what was deleted from the recycle bin, which no event tells; in Postgres it does nothing.
+    /// Removes what was deleted from the recycle bin of Salesforce, which no event tells.
     HardDelete,
 }
 
@@ -260,7 +260,7 @@ pub(crate) const EVENT_FAULTS: [OrgFault; 4] = [
     OrgFault::Gap,
 ];
 
-/// What goes wrong with rights. They come back as often as both are lost.
+/// What goes wrong with rights, and that they come back.
 pub(crate) const RIGHTS_FAULTS: [OrgFault; 3] = [
     OrgFault::HiddenField,
     OrgFault::LostRight,

@@ -108,9 +108,9 @@ impl Users {
             Act::Undelete => return self.undelete(),
             Act::EditAll => return self.edit_all(side, place, &mut pick).await,
             Act::Swap => return self.swap(side, place, &mut pick).await,
-            Act::Merge => return self.merge(side, &mut pick).await,
-            Act::Truncate => return self.truncate(side, place).await,
-            Act::HardDelete => return self.hard_delete(side),
+            Act::Merge => return self.merge(&mut pick).await,
+            Act::Truncate => return self.truncate(place).await,
+            Act::HardDelete => return self.hard_delete(),
             Act::LetGo => {
                 let letting = [Letting::Commit, Letting::Commit, Letting::RollBack][pick.of(3)];
                 return self.let_go(letting).await;

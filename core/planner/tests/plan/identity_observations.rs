@@ -82,22 +82,25 @@ fn known(salesforce_id: Option<SalesforceId>) -> KnownRecord {
     }
 }
 
-/// Absorbs the observations, and checks after each that no key belongs to two records.
-fn check(records: Vec<KnownRecord>, observations: &[SalesforceObservation]) {
-    let tenant = TenantId::parse("acme").unwrap();
-    let organization_id = id("00D000000000001");
+/// Absorbs an observation of the org's, and returns the place of its record.
+fn take(batch: &mut ObservationBatch, seen: &SalesforceObservation) -> Option<usize> {
     let origin = Origin {
-        tenant: &tenant,
-        organization_id: &organization_id,
+        tenant: &TenantId::parse("acme").unwrap(),
+        organization_id: &id("00D000000000001"),
         org_epoch: OrgEpoch(1),
         key_form: KeyForm::CaseFolded,
     };
+    batch.take(origin, seen).place
+}
+
+/// Absorbs the observations, and checks after each that no key belongs to two records.
+fn check(records: Vec<KnownRecord>, observations: &[SalesforceObservation]) {
     let mut batch = ObservationBatch::new(KnownState {
         records,
         ..KnownState::default()
     });
     for seen in observations {
-        let place = batch.take(origin, seen).place;
+        let place = take(&mut batch, seen);
         let kept: Vec<&SyncLink> = batch
             .records()
             .iter()
@@ -172,14 +175,6 @@ fn late_event_of_a_deleted_record_stays_with_it() {
         let link = &known.link;
         ((link.object.clone(), id(former)), link.record_id)
     });
-    let tenant = TenantId::parse("acme").unwrap();
-    let organization_id = id("00D000000000001");
-    let origin = Origin {
-        tenant: &tenant,
-        organization_id: &organization_id,
-        org_epoch: OrgEpoch(1),
-        key_form: KeyForm::CaseFolded,
-    };
     let mut batch = ObservationBatch::new(KnownState {
         former: former.collect(),
         records,
@@ -188,6 +183,6 @@ fn late_event_of_a_deleted_record_stays_with_it() {
     // Their external ids were exchanged before the deletes.
     for (record, key, place) in [(RECORDS[1], "K1", 1), (RECORDS[0], "K2", 0)] {
         let seen = observation(ObservationKind::Changed, record, Some(key), 1);
-        assert_eq!(batch.take(origin, &seen).place, Some(place), "{key}");
+        assert_eq!(take(&mut batch, &seen), Some(place), "{key}");
     }
 }

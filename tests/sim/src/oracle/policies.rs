@@ -66,7 +66,7 @@ impl End<'_> {
                 "postgres_wins" => side == Side::Salesforce && policy == "postgres_wins",
                 "tie_goes_to_salesforce" => side == Side::Postgres && policy == "last_writer_wins",
                 "later_edit_wins" => {
-                    policy == "last_writer_wins" && self.lost_to_a_later(&place, &key, row, side)
+                    policy == "last_writer_wins" && self.lost_to_a_later(place, &key, row, side)
                 }
                 "salesforce_owns" => {
                     let owns = self.world.owner == "salesforce" || self.users.log.lost_rights;
@@ -94,7 +94,7 @@ impl End<'_> {
 
     /// Returns true if the other side's users have edited the field later than this value was written, as far as the
     /// clocks can tell.
-    fn lost_to_a_later(&self, place: &usize, key: &str, row: &Json, side: Side) -> bool {
+    fn lost_to_a_later(&self, place: usize, key: &str, row: &Json, side: Side) -> bool {
         let (field, value) = (word(row, "field"), word(row, "value"));
         let edits = || {
             self.users
@@ -102,7 +102,7 @@ impl End<'_> {
                 .written
                 .iter()
                 .filter(|((of, known, named, _), _)| {
-                    (of, known.as_str(), *named) == (place, key, field.as_str())
+                    (*of, known.as_str(), *named) == (place, key, field.as_str())
                 })
         };
         let Some(at) = edits()

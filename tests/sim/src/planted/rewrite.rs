@@ -41,7 +41,7 @@ impl Removal<'_> {
 /// Returns the file with a choice at each rule: as it is, or, if `is` says that the bug is switched on, what replaces it.
 ///
 /// `is` is the path of a function. A rule in a string literal makes the whole literal a choice, or the whole macro that
-/// takes it. A literal that is a constant becomes a function, because a choice is none.
+/// takes it. A constant literal becomes a function, because a constant cannot choose.
 ///
 /// Fails if a rule does not stand there exactly once, or not in one literal.
 pub fn rewrite(text: &str, removals: &[Removal<'_>], is: &str) -> anyhow::Result<String> {

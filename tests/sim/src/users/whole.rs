@@ -1,8 +1,14 @@
 //! Acts that change more than one record, or what no event tells.
 
-use salesforce_org::Request;
+use anyhow::Context as _;
+use salesforce_org::{RecordId, Request, local};
+use serde_json::{Value as Json, json};
+use sqlx::{AssertSqlSafe, Connection as _};
 
-use super::*;
+use super::seen::{all_records, before, column, literal};
+use super::{Change, DELETES_MAX, Pick, SeenRecords, Told, Users, text};
+use crate::script::Side;
+use crate::shapes::SHAPES;
 
 impl Users {
     /// Exchanges the external ids of two records: in Postgres in one transaction, in Salesforce by three updates.
@@ -78,14 +84,14 @@ impl Users {
     }
 
     /// Merges one account into another.
-    pub(super) async fn merge(&mut self, side: Side, pick: &mut Pick) -> anyhow::Result<Told> {
+    pub(super) async fn merge(&mut self, pick: &mut Pick) -> anyhow::Result<Told> {
         let seen = self.seen(Side::Salesforce, 0).await?;
         let (Some((master, kept)), Some((merged, lost))) = (pick.one(&seen), pick.one(&seen))
         else {
             return Ok(("Salesforce: no accounts to merge".to_owned(), false));
         };
         let told = format!("Salesforce: merges {merged} into {master}");
-        if side == Side::Postgres || master == merged || self.log.deletes == DELETES_MAX {
+        if master == merged || self.log.deletes == DELETES_MAX {
             return Ok((format!("{told}: not done"), false));
         }
         let before = self.org.with_org(all_records)?;
@@ -102,16 +108,15 @@ impl Users {
         Ok((told, true))
     }
 
-    /// Empties the table of contacts.
-    pub(super) async fn truncate(&mut self, side: Side, place: usize) -> anyhow::Result<Told> {
+    /// Empties a table, unless rows of another point to it.
+    pub(super) async fn truncate(&mut self, place: usize) -> anyhow::Result<Told> {
         let shape = &SHAPES[place];
         let told = format!("Postgres: truncates {}", shape.table);
         let before = vec![
             self.seen(Side::Postgres, 0).await?,
             self.seen(Side::Postgres, 1).await?,
         ];
-        // Others point to accounts.
-        if side == Side::Salesforce || place == shape.parent || before[place].is_empty() {
+        if place == shape.parent || before[place].is_empty() {
             return Ok((format!("{told}: not done"), false));
         }
         let truncate = format!("truncate {}", shape.table);
@@ -127,10 +132,7 @@ impl Users {
     }
 
     /// Removes the record that was deleted last from the recycle bin.
-    pub(super) fn hard_delete(&mut self, side: Side) -> anyhow::Result<Told> {
-        if side == Side::Postgres {
-            return Ok(("Postgres: nothing".to_owned(), false));
-        }
+    pub(super) fn hard_delete(&mut self) -> anyhow::Result<Told> {
         let Some(id) = self.log.bin.pop() else {
             return Ok(("Salesforce: the recycle bin is empty".to_owned(), false));
         };
