@@ -26,6 +26,9 @@ pub(crate) fn advice(code: &str) -> &'static str {
         "missing_parent" => {
             "create or map the record that it points to; it is tried again when that exists"
         }
+        "waits_for_children" => {
+            "delete the records that point to it, or let them point to another one; it is tried again when they do"
+        }
         "still_referenced" => "remove the rows that point to it, then replay",
         "row_contended" | "statement_timeout" => {
             "end what locks or slows the table down for so long, then replay"

@@ -167,7 +167,8 @@ fn salesforce_fix(error: &SalesforceError) -> Option<String> {
             | Disposition::RefreshSession
             | Disposition::RefreshRecord
             | Disposition::WaitForParent
-            | Disposition::WaitForValue,
+            | Disposition::WaitForValue
+            | Disposition::WaitForChildren,
         ) => Some("run `syncline check`: it names what the org does not allow".to_owned()),
     }
 }

@@ -4,6 +4,7 @@
 //! process may die after each of them: the leases expire, the intents show which writes may have been
 //! sent, and the next worker refreshes before it writes.
 
+mod cascades;
 mod changed;
 mod outcome;
 mod perform;

@@ -41,7 +41,7 @@ use self::transport::Network;
 use self::write::Writer;
 use crate::config::{AuthFlow, SalesforceConfig};
 use crate::model::ids::{FieldName, ObjectName, SalesforceId};
-use crate::model::schema::ObjectSchema;
+use crate::model::schema::{Cascade, ObjectSchema};
 use crate::ports::SecretSource;
 use crate::ports::salesforce::{
     ChangeEvents, EventStream, FilterTrial, Interest, Lane, ObjectAccess, OrgClock, OrgIdentity,
@@ -280,6 +280,15 @@ impl SalesforcePort for HttpSalesforce {
         ids: &[SalesforceId],
     ) -> Result<BTreeMap<SalesforceId, i64>, SalesforceError> {
         self.reader().modified_at(object, ids).await
+    }
+
+    async fn referenced(
+        &self,
+        lookup: &Cascade,
+        filter: Option<&str>,
+        ids: &[SalesforceId],
+    ) -> Result<BTreeSet<SalesforceId>, SalesforceError> {
+        self.reader().referenced(lookup, filter, ids).await
     }
 
     async fn scan(

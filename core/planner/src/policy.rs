@@ -46,6 +46,8 @@ pub enum Disposition {
     WaitForParent,
     /// Wait until another record lets go of the value of the named field, for at most [`VALUE_ATTEMPTS_MAX`] attempts.
     WaitForValue,
+    /// Wait until no record points to this one any more, for at most [`PARENT_ATTEMPTS_MAX`] attempts.
+    WaitForChildren,
     /// Stop this record with the reason.
     Park,
 }
@@ -136,6 +138,7 @@ pub fn decide_refusal(disposition: Disposition, tries: Tries<'_>, org_wait_ms: i
         Disposition::RefreshRecord => decide(Cause::Changed, tries),
         Disposition::WaitForParent => decide(Cause::Parent, tries),
         Disposition::WaitForValue => decide(Cause::ValueTaken, tries),
+        Disposition::WaitForChildren => decide(Cause::Referenced, tries),
         Disposition::WaitForQuota | Disposition::WaitForOrg | Disposition::RefreshSession => {
             NextStep::Wait {
                 delay_ms: org_wait_ms,
@@ -166,6 +169,7 @@ pub fn org_wait_ms(disposition: Disposition, before: u32, jitter: u64) -> i64 {
         | Disposition::RefreshRecord
         | Disposition::WaitForParent
         | Disposition::WaitForValue
+        | Disposition::WaitForChildren
         | Disposition::Park => attempts::Limits {
             at_once_first: false,
             wait_ms_min: ORG_WAIT_MS_MIN,
@@ -229,6 +233,7 @@ impl Disposition {
             | Self::RefreshRecord
             | Self::WaitForParent
             | Self::WaitForValue
+            | Self::WaitForChildren
             | Self::Park => false,
         }
     }
@@ -239,7 +244,7 @@ mod tests {
     use super::*;
     use crate::model::value::Value;
 
-    const EVERY_DISPOSITION: [Disposition; 8] = [
+    const EVERY_DISPOSITION: [Disposition; 9] = [
         Disposition::RetryLater,
         Disposition::WaitForQuota,
         Disposition::WaitForOrg,
@@ -247,6 +252,7 @@ mod tests {
         Disposition::RefreshRecord,
         Disposition::WaitForParent,
         Disposition::WaitForValue,
+        Disposition::WaitForChildren,
         Disposition::Park,
     ];
 
@@ -265,6 +271,7 @@ mod tests {
             Cause::Changed,
             Cause::Parent,
             Cause::ValueTaken,
+            Cause::Referenced,
         ]
         .into_iter()
         .fold(Attempts::default(), |all, cause| all.with(cause, u32::MAX));

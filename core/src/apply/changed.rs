@@ -69,14 +69,14 @@ impl LastModified {
     }
 }
 
-/// Returns the outcome of a write that is not made because its record has changed: it is read and planned again.
-pub(super) fn not_made() -> WriteOutcome {
-    WriteOutcome::NotSent(Refusal {
+/// Returns why the write of a record that has changed is not made: it is read and planned again.
+pub(super) fn changed_since_seen() -> Refusal {
+    Refusal {
         code: "CHANGED_SINCE_SEEN".to_owned(),
         message: "the record was changed in Salesforce since it was last seen".to_owned(),
         fields: Vec::new(),
         disposition: Disposition::RefreshRecord,
-    })
+    }
 }
 
 /// Returns the outcome of a write that is not made because it is not known whether its record has changed.

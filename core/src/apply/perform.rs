@@ -9,7 +9,7 @@ use crate::job::deadline::Deadline;
 use crate::job::error::Error;
 use crate::job::patience::Patience;
 use crate::job::tenant::mapped_object;
-use crate::model::ids::FieldName;
+use crate::model::ids::{FieldName, SalesforceId};
 use crate::model::intent::{Intent, WriteAction};
 use crate::model::value::Value;
 use crate::planner::policy::NextStep;
@@ -18,11 +18,12 @@ use crate::ports::MappedObject;
 use crate::ports::apply_store::{IntendedWrite, SettledOutcome, Settlement};
 use crate::ports::record::LeasedTask;
 use crate::ports::salesforce::{
-    Disposition, FieldWrite, Refusal, Write, WriteOutcome, WriteTarget,
+    Disposition, FieldWrite, Refusal, SalesforceError, Write, WriteOutcome, WriteTarget,
 };
 
 use super::ApplyReport;
-use super::changed::{LastModified, not_made, unread};
+use super::cascades::taking_along;
+use super::changed::{LastModified, changed_since_seen, unread};
 use super::outcome::settled;
 
 /// Writes that are sent and settled together, so that no outcome waits long to be recorded.
@@ -85,7 +86,7 @@ fn by_lane(batch: &Batch<'_>, intended: Vec<IntendedWrite>) -> BTreeMap<Lane, Ve
 }
 
 /// Sends one chunk of the writes that are left. Once the lease has expired or the org cannot be used, nothing is
-/// sent, and no write of the chunk had an effect. Neither is the write of a record that has changed meanwhile.
+/// sent, and no write of the chunk had an effect. Neither is one that is kept back.
 async fn send(
     job: &Job<'_>,
     batch: &Batch<'_>,
@@ -103,29 +104,18 @@ async fn send(
     if left < CALL_TIME_MIN {
         return not_sent(chunk, "OUT_OF_TIME", Disposition::RetryLater);
     }
-    // A single call has a condition instead.
-    let changed = match lane == Lane::Single {
-        true => Ok(BTreeSet::new()),
-        false => {
-            let next = chunk.len();
-            modified.changed(job, batch, left_to_send, next).await
-        }
-    };
-    let changed = match changed {
-        Ok(changed) => changed,
+    let kept_back = match kept_back(job, batch, (lane, chunk, left_to_send), modified).await {
+        Ok(kept_back) => kept_back,
         Err(error) => {
             let outcomes = vec![unread(&error); chunk.len()];
             note_availability(job, &outcomes, report).await;
             return outcomes;
         }
     };
-    let is_changed = |intended: &IntendedWrite| {
-        let id = intended.salesforce_id.as_ref();
-        id.is_some_and(|id| changed.contains(id))
-    };
+    let kept_back = |intended: &IntendedWrite| kept_back.get(intended.salesforce_id.as_ref()?);
     let writes: Vec<Write> = chunk
         .iter()
-        .filter(|intended| !is_changed(intended))
+        .filter(|intended| kept_back(intended).is_none())
         .map(|intended| Write {
             unmodified_since_ms: unmodified_since(job, intended, lane),
             ..write(job, batch.mapped, intended)
@@ -143,13 +133,34 @@ async fn send(
     count_sent(lane, &outcomes, report);
     note_availability(job, &outcomes, report).await;
     let mut sent = outcomes.into_iter();
-    let outcomes = chunk.iter().map(|intended| match is_changed(intended) {
-        true => not_made(),
-        false => sent
+    let outcomes = chunk.iter().map(|intended| match kept_back(intended) {
+        Some(refusal) => WriteOutcome::NotSent(refusal.clone()),
+        None => sent
             .next()
             .expect("every write that was sent has an outcome"),
     });
     outcomes.collect()
+}
+
+/// Returns the records of the chunk that are not written now, with the reason: they have changed, or other records
+/// would be deleted with them.
+async fn kept_back(
+    job: &Job<'_>,
+    batch: &Batch<'_>,
+    (lane, chunk, left_to_send): (Lane, &[IntendedWrite], &[IntendedWrite]),
+    modified: &mut LastModified,
+) -> Result<BTreeMap<SalesforceId, Refusal>, SalesforceError> {
+    // A single call has a condition instead.
+    let changed = match lane == Lane::Single {
+        true => BTreeSet::new(),
+        false => {
+            let next = chunk.len();
+            modified.changed(job, batch, left_to_send, next).await?
+        }
+    };
+    let mut kept_back = taking_along(job, batch.mapped, chunk).await?;
+    kept_back.extend(changed.into_iter().map(|id| (id, changed_since_seen())));
+    Ok(kept_back)
 }
 
 fn count_sent(lane: Lane, outcomes: &[WriteOutcome], report: &mut ApplyReport) {

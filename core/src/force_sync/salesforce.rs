@@ -160,7 +160,8 @@ impl ApplyError {
             | Disposition::RefreshRecord
             | Disposition::WaitForOrg
             | Disposition::WaitForParent
-            | Disposition::WaitForValue => Self::Retryable(error),
+            | Disposition::WaitForValue
+            | Disposition::WaitForChildren => Self::Retryable(error),
         }
     }
 

@@ -169,6 +169,9 @@ pub struct ObservedRecord {
 /// The code of a lookup whose parent is not synchronised.
 pub const MISSING_PARENT: &str = "missing_parent";
 
+/// The code of a record that is deleted when no record of another object points to it any more.
+pub const WAITS_FOR_CHILDREN: &str = "waits_for_children";
+
 /// Why a record or field is parked.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ParkReason {

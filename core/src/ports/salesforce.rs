@@ -8,7 +8,7 @@ use async_trait::async_trait;
 use crate::model::cursor::SourceCursor;
 use crate::model::ids::{FieldName, IntentId, ObjectName, SalesforceId};
 use crate::model::observation::{SalesforceObservation, Version};
-use crate::model::schema::ObjectSchema;
+use crate::model::schema::{Cascade, ObjectSchema};
 use crate::model::value::{Payload, Value};
 
 pub use crate::planner::policy::Disposition;
@@ -68,6 +68,14 @@ pub trait SalesforcePort: Send + Sync {
         object: &ObjectName,
         ids: &[SalesforceId],
     ) -> Result<BTreeMap<SalesforceId, i64>, SalesforceError>;
+
+    /// Returns those of the records that live records which match the filter point to by this lookup.
+    async fn referenced(
+        &self,
+        lookup: &Cascade,
+        filter: Option<&str>,
+        ids: &[SalesforceId],
+    ) -> Result<BTreeSet<SalesforceId>, SalesforceError>;
 
     /// Reads the next page of all live records of an object in id order, strictly after `after`.
     async fn scan(

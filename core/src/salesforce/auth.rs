@@ -175,6 +175,7 @@ impl SignInFailure {
             | Disposition::RefreshRecord
             | Disposition::WaitForParent
             | Disposition::WaitForValue
+            | Disposition::WaitForChildren
             | Disposition::Park => Disposition::WaitForOrg,
         };
         Self {

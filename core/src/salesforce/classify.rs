@@ -181,6 +181,8 @@ fn disposition(fault: &Fault) -> Disposition {
         "ENTITY_IS_DELETED" | "DUPLICATE_VALUE" | "PRECONDITION_FAILED" => {
             Disposition::RefreshRecord
         }
+        // Records that point to it forbid its delete, and may be about to go themselves.
+        "DELETE_FAILED" => Disposition::WaitForChildren,
         // Without a field, the record's own id is wrong; with one, that field's value is.
         "INVALID_CROSS_REFERENCE_KEY" if fault.fields.is_empty() => Disposition::RefreshRecord,
         // "Provided external ID field does not exist …" is a mistake in the mapping.

@@ -10,7 +10,7 @@ use serde_json::Value as Json;
 
 use super::rest::{Fetched, RestCall, RestClient};
 use crate::model::ids::{FieldName, ObjectName};
-use crate::model::schema::{FieldSchema, FieldType, ObjectSchema};
+use crate::model::schema::{Cascade, FieldSchema, FieldType, ObjectSchema};
 use crate::model::type_table::FieldKind;
 use crate::model::value::{Decimal, Value};
 use crate::ports::salesforce::{Disposition, ObjectAccess, Picklist, SalesforceError};
@@ -200,10 +200,12 @@ fn parse(body: &[u8]) -> Option<ObjectSchema> {
         .filter_map(DescribedField::into_schema)
         .map(|field| (field.name.clone(), field))
         .collect();
+    let children = described.child_relationships.into_iter();
     Some(ObjectSchema {
         object: ObjectName::parse(&described.name).ok()?,
         key_prefix: described.key_prefix.unwrap_or_default(),
         fields,
+        cascades: children.filter_map(DescribedChild::cascade).collect(),
     })
 }
 
@@ -247,6 +249,26 @@ struct DescribedObject {
     name: String,
     key_prefix: Option<String>,
     fields: Vec<DescribedField>,
+    #[serde(default)]
+    child_relationships: Vec<DescribedChild>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct DescribedChild {
+    #[serde(rename = "childSObject")]
+    object: String,
+    field: String,
+    #[serde(default)]
+    cascade_delete: bool,
+}
+
+impl DescribedChild {
+    fn cascade(self) -> Option<Cascade> {
+        let object = ObjectName::parse(&self.object).ok()?;
+        let field = FieldName::parse(&self.field).ok()?;
+        self.cascade_delete.then_some(Cascade { object, field })
+    }
 }
 
 #[derive(Deserialize)]

@@ -36,6 +36,7 @@ pub(super) fn object(name: &str, key_prefix: &str, fields: &[(&str, FieldType)])
             .map(field)
             .map(|field| (field.name.clone(), field))
             .collect(),
+        cascades: Vec::new(),
     }
 }
 

@@ -16,7 +16,7 @@ use super::soql::{self, Literal, Selection};
 use crate::model::canonical;
 use crate::model::ids::{FieldName, ObjectName, SalesforceId};
 use crate::model::observation::Version;
-use crate::model::schema::ObjectSchema;
+use crate::model::schema::{Cascade, ObjectSchema};
 use crate::model::value::Payload;
 use crate::ports::salesforce::{
     Deleted, Disposition, FilterTrial, ReadBy, SalesforceError, SalesforceRecord, ScanPage,
@@ -80,6 +80,36 @@ impl Reader<'_> {
             .map(|record| (record.salesforce_id.clone(), record))
             .collect();
         Ok(unique.into_values().collect())
+    }
+
+    /// Returns those of the records that live records point to by the lookup: one row for each, however many do.
+    pub(super) async fn referenced(
+        &self,
+        lookup: &Cascade,
+        filter: Option<&str>,
+        ids: &[SalesforceId],
+    ) -> Result<BTreeSet<SalesforceId>, SalesforceError> {
+        let Cascade { object, field } = lookup;
+        let literals: Vec<Literal> = ids
+            .iter()
+            .map(|id| Literal::Text(id.to_string()))
+            .collect();
+        let selection = Selection {
+            object,
+            columns: std::slice::from_ref(field),
+        };
+        let statements = selection
+            .values_among(field, &literals, filter)
+            .ok_or_else(|| too_long(object))?;
+        let answers: Vec<Vec<Row>> = stream::iter(statements)
+            .map(|statement| self.query(object, statement, Rows::Live))
+            .buffered(self.calls_in_flight)
+            .try_collect()
+            .await?;
+        let rows = answers.iter().flatten();
+        Ok(rows
+            .filter_map(|row| id_in(row, field.as_str()))
+            .collect())
     }
 
     /// Reads when records were last modified: by the requests of a retrieve of sObject Collections.

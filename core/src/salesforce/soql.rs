@@ -64,9 +64,30 @@ impl Selection<'_> {
         literals: &[Literal],
         filter: Option<&str>,
     ) -> Option<Vec<String>> {
+        self.by_values_then(field, literals, filter, ")")
+    }
+
+    /// Returns the statements that together select each of `literals` that is the value of `field` in any record
+    /// that matches `filter`, once.
+    pub(super) fn values_among(
+        &self,
+        field: &FieldName,
+        literals: &[Literal],
+        filter: Option<&str>,
+    ) -> Option<Vec<String>> {
+        self.by_values_then(field, literals, filter, &format!(") GROUP BY {field}"))
+    }
+
+    fn by_values_then(
+        &self,
+        field: &FieldName,
+        literals: &[Literal],
+        filter: Option<&str>,
+        end: &str,
+    ) -> Option<Vec<String>> {
         let shown = filter.map_or_else(String::new, |filter| format!("({filter}) AND "));
         let head = format!("{} WHERE {shown}{field} IN (", self.head());
-        let room = ENCODED_BYTES_MAX.checked_sub(encoded_length(&head) + encoded_length(")"))?;
+        let room = ENCODED_BYTES_MAX.checked_sub(encoded_length(&head) + encoded_length(end))?;
         let mut statements: Vec<String> = Vec::new();
         let mut used = room;
         for literal in literals {
@@ -87,7 +108,7 @@ impl Selection<'_> {
             }
         }
         for statement in &mut statements {
-            statement.push(')');
+            statement.push_str(end);
         }
         Some(statements)
     }

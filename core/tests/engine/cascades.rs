@@ -102,6 +102,100 @@ async fn cascade_through_an_unmapped_table_waits_for_children() {
 }
 
 #[tokio::test]
+async fn our_delete_in_salesforce_takes_no_other_record_along() {
+    for foreign_key in ["on delete cascade", "on delete set null"] {
+        let (stage, _, _) = family(foreign_key, 3).await;
+        // Two contacts go in their own right; the third is repointed in the same transaction.
+        stage
+            .sql(
+                "begin;
+                update contact set account_external_id = 'a-2' where external_id = 'c-3';
+                delete from account where external_id = 'a-1';
+                commit",
+            )
+            .await;
+        stage.capture_postgres().await;
+        stage.apply("Account").await;
+        assert_eq!(stage.org.count("Contact"), 3, "{foreign_key}");
+        assert_eq!(stage.org.count("Account"), 2, "{foreign_key}");
+        let tasks = stage.tasks().await;
+        let parent = tasks.iter().find(|task| task["object"] == "Account");
+        assert_eq!(parent.unwrap()["code"], json!("waits_for_children"));
+
+        stage.drain().await;
+        assert_eq!(stage.org.count("Account"), 1, "{foreign_key}");
+        let left = match foreign_key {
+            "on delete cascade" => 1,
+            _ => 3,
+        };
+        assert_eq!(stage.org.count("Contact"), left, "{foreign_key}");
+        assert_eq!(
+            stage.one("select count(*) from contact").await,
+            json!(left),
+            "{foreign_key}"
+        );
+        assert_eq!(stage.tasks().await, Vec::<Json>::new());
+        stage.assert_equal().await;
+    }
+}
+
+#[tokio::test]
+async fn delete_waits_for_a_record_that_was_linked_meanwhile() {
+    let (stage, first, second) = family("on delete set null", 0).await;
+    stage
+        .sql("insert into contact (external_id, last_name) values ('c-1', 'Lee')")
+        .await;
+    stage.drain().await;
+    let contact = stage.org.id_of("Contact", "c-1").unwrap();
+    stage
+        .org
+        .update(&contact, json!({"AccountId": first, "LastName": "Kim"}));
+    stage
+        .sql("delete from account where external_id = 'a-1'")
+        .await;
+    stage.capture_postgres().await;
+    stage.apply("Account").await;
+    stage.drain().await;
+    for _ in 0..10 {
+        stage.make_due().await;
+        stage.apply("Account").await;
+    }
+    assert_eq!(stage.org.value(&contact, "LastName").as_deref(), Some("Kim"));
+    let letters = stage
+        .rows("select object, code, message from syncline.sync_dead_letter where closed_at is null and object = 'Account'")
+        .await;
+    let message = "Salesforce would delete records of Contact with it: delete them, or let them point to another record";
+    assert_eq!(
+        letters,
+        [json!({"object": "Account", "code": "waits_for_children", "message": message})]
+    );
+
+    // The event of the contact wakes the delete.
+    stage.org.update(&contact, json!({"AccountId": second}));
+    stage.drain().await;
+    assert_eq!(open_letters(&stage).await, json!(0));
+    assert_eq!(stage.org.count("Account"), 1);
+    stage.assert_equal().await;
+}
+
+#[tokio::test]
+async fn deletes_with_children_cost_one_read_for_all() {
+    let (stage, _, _) = family("on delete cascade", 0).await;
+    stage
+        .sql("insert into account (external_id, name) select 'b-' || n, 'Ada' from generate_series(1, 60) as n")
+        .await;
+    stage.drain().await;
+    let queries = || stage.org.calls()["GET /query"];
+    let before = queries();
+    stage
+        .sql("delete from account where external_id between 'b-1' and 'b-3'")
+        .await;
+    stage.drain().await;
+    assert_eq!(queries() - before, 1);
+    stage.assert_equal().await;
+}
+
+#[tokio::test]
 async fn reference_that_our_delete_clears_is_no_edit() {
     for foreign_key in ["on delete set null", "on delete set default"] {
         let stage = Stage::open().await;

@@ -9,7 +9,7 @@ use async_trait::async_trait;
 use salesforce_org::Position;
 use syncline::model::cursor::SourceCursor;
 use syncline::model::ids::{FieldName, ObjectName, SalesforceId};
-use syncline::model::schema::ObjectSchema;
+use syncline::model::schema::{Cascade, ObjectSchema};
 use syncline::ports::salesforce::{
     ChangeEvents, EventBatch, EventStream, FilterTrial, Interest, Lane, ObjectAccess, OrgClock,
     OrgIdentity, ReadBy, ReplayFrom, SalesforceError, SalesforcePort, SalesforceRecord, ScanPage,
@@ -159,6 +159,15 @@ impl SalesforcePort for PausingSalesforce {
         ids: &[SalesforceId],
     ) -> Result<BTreeMap<SalesforceId, i64>, SalesforceError> {
         self.inner.modified_at(object, ids).await
+    }
+
+    async fn referenced(
+        &self,
+        lookup: &Cascade,
+        filter: Option<&str>,
+        ids: &[SalesforceId],
+    ) -> Result<BTreeSet<SalesforceId>, SalesforceError> {
+        self.inner.referenced(lookup, filter, ids).await
     }
 
     async fn scan(

@@ -397,6 +397,7 @@ fn mapped(sync: ObjectSync) -> MappedObject {
                     },
                 ),
             ]),
+            cascades: Vec::new(),
         }),
         configured: Arc::new(sync.clone()),
         sync: Arc::new(sync),

@@ -60,6 +60,9 @@ struct End<'a> {
 /// Code of deletes that wait for approval.
 const MASS_DELETE: &str = "mass_delete";
 
+/// The code of a record whose delete would take records of another object along.
+const WAITS_FOR_CHILDREN: &str = "waits_for_children";
+
 /// Returns what is wrong at the end of a world.
 pub(crate) async fn findings(
     world: &World,
@@ -210,6 +213,9 @@ impl<'a> End<'a> {
         if code == MASS_DELETE {
             return self.users.log.emptied;
         }
+        if code == WAITS_FOR_CHILDREN {
+            return self.would_take_along(place, key);
+        }
         let field = SHAPES[place].fields[1].0;
         let is_bad = |side: &[SeenRecords]| {
             let value = side[place]
@@ -218,6 +224,19 @@ impl<'a> End<'a> {
             value.is_some_and(|value| value.starts_with(BAD))
         };
         self.world.schema.refusal.is_some() && (is_bad(&self.postgres) || is_bad(&self.salesforce))
+    }
+
+    /// Returns true if Salesforce would delete records of another object together with this one.
+    fn would_take_along(&self, place: usize, key: &str) -> bool {
+        let points_here = |child: &Seen| {
+            let name = child["parent"].as_str().unwrap_or_default();
+            let named = self.users.log.names.get(&(place, name.to_owned()));
+            named.is_some_and(|named| named == key)
+        };
+        let mut children = SHAPES.iter().enumerate();
+        children.any(|(child, shape)| {
+            child != place && shape.parent == place && self.salesforce[child].values().any(points_here)
+        })
     }
 
     /// Returns true if a side has deleted the record, and its deletes are not written to the other side.

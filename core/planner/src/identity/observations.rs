@@ -71,6 +71,11 @@ impl SeenRecord {
             .is_some_and(|before| *before != self.known)
     }
 
+    /// Returns the record as loaded; `None` for a new one.
+    pub fn before(&self) -> Option<&KnownRecord> {
+        self.before.as_ref()
+    }
+
     /// Returns whether the batch gave the record a new Salesforce id.
     pub fn has_arrived(&self) -> bool {
         let before = self

@@ -200,4 +200,16 @@ pub struct ObjectSchema {
     pub key_prefix: String,
     /// Its fields by API name.
     pub fields: BTreeMap<FieldName, FieldSchema>,
+    /// Lookups of other objects whose records Salesforce deletes together with the record that they point to.
+    #[serde(default)]
+    pub cascades: Vec<Cascade>,
+}
+
+/// A lookup whose records go with the record that it points to.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Cascade {
+    /// The object that has the lookup.
+    pub object: ObjectName,
+    /// The lookup.
+    pub field: FieldName,
 }

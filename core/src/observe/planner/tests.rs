@@ -69,6 +69,7 @@ fn mapped() -> MappedObject {
                 (name(field), schema(field, field_type, writeable))
             })
             .collect(),
+        cascades: Vec::new(),
     };
     MappedObject {
         sync: Arc::new(config.tenants[&tenant].objects[0].clone()),

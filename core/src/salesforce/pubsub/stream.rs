@@ -376,6 +376,7 @@ fn ended_by(error: SalesforceError) -> StreamEnd {
         | Disposition::RefreshRecord
         | Disposition::WaitForParent
         | Disposition::WaitForValue
+        | Disposition::WaitForChildren
         | Disposition::WaitForOrg
         | Disposition::Park => StreamEnd::Refused(error),
     }

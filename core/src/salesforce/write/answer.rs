@@ -107,7 +107,8 @@ fn is_for_content(fault: &Fault) -> bool {
         Disposition::Park
         | Disposition::RefreshRecord
         | Disposition::WaitForParent
-        | Disposition::WaitForValue => {
+        | Disposition::WaitForValue
+        | Disposition::WaitForChildren => {
             matches!(fault.status, Some(400 | 413))
         }
         Disposition::RetryLater

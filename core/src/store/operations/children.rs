@@ -12,7 +12,7 @@ use crate::model::canonical;
 use crate::model::ids::{ColumnName, FieldName, ObjectName, RecordId};
 use crate::model::value::Payload;
 use crate::planner::policy::{Cause, Tries, wait_ms};
-use crate::ports::record::{LeaseEnd, LeasedTask};
+use crate::ports::record::{LeaseEnd, LeasedTask, WAITS_FOR_CHILDREN};
 use crate::ports::{MappedObject, MappedTable, StoreError};
 use crate::store::mapped_table::read::RowError;
 use crate::store::mapped_table::references::{
@@ -22,9 +22,6 @@ use crate::store::mapped_table::shape::TableShape;
 use crate::store::operations::leased_record::LeasedRecord;
 use crate::store::tables::task::work_for;
 use crate::store::transaction::{Tx, recordset};
-
-/// The code of a record whose row waits until no row references it any more.
-const WAITS_FOR_CHILDREN: &str = "waits_for_children";
 
 /// Most rows by which a waiting record is woken. Each of them must go before its own row can.
 const AWAITED_MAX: usize = 20;

@@ -6,6 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde_json::{Map, Value as Json};
 
 use crate::model::ids::{FieldName, ObjectName, RecordId, SalesforceId};
+use crate::model::link::{Presence, RemoteState};
 use crate::model::value::Value;
 use crate::ports::record::PostgresRow;
 use crate::ports::{MappedObject, StoreError};
@@ -52,6 +53,22 @@ pub(crate) fn remote_parents<'k>(
             held.into_iter().chain(overwritten)
         })
         .collect()
+}
+
+/// Returns the Salesforce ids of the parents that a record pointed to before, and does not any more.
+pub(crate) fn former_parents(
+    mapped: &MappedObject,
+    before: &RemoteState,
+    after: &RemoteState,
+) -> Vec<String> {
+    let parents = |state: &RemoteState| match state.presence == Presence::Present {
+        true => references(mapped, |field| Some(&state.fields.get(field)?.value)),
+        false => Vec::new(),
+    };
+    let after = parents(after);
+    let former = parents(before).into_iter();
+    let former = former.filter(|parent| !after.contains(parent));
+    former.map(|(_, id)| id.to_string()).collect()
 }
 
 /// Returns those of `parents` that the record's remote state points to.

@@ -33,6 +33,7 @@ use crate::store::tables::link::{
     save_seen_records,
 };
 use crate::store::tables::seen::{SeenRow, remember_events};
+use crate::store::operations::parents::former_parents;
 use crate::store::tables::task::{NewWork, add_work, wake_waiting};
 use crate::store::transaction::Tx;
 
@@ -330,8 +331,22 @@ async fn write(
         .filter(|record| record.has_arrived())
         .filter_map(|record| record.known.link.salesforce_id.as_ref())
         .map(ToString::to_string)
+        .chain(kept().flat_map(|record| let_go(mapped_objects, record)))
         .collect();
     wake_waiting(tx, &arrived).await
+}
+
+/// Returns the Salesforce ids of the records that the record has ceased to point to.
+fn let_go(mapped_objects: &[MappedObject], record: &SeenRecord) -> Vec<String> {
+    let now = &record.known.link;
+    let mut mapped = mapped_objects.iter();
+    let mapped = mapped.find(|mapped| mapped.sync.object == now.object);
+    match (mapped, record.before()) {
+        (Some(mapped), Some(before)) => {
+            former_parents(mapped, &before.link.remote_state, &now.remote_state)
+        }
+        (_, _) => Vec::new(),
+    }
 }
 
 /// Creates the links of new records and sets their record ids.

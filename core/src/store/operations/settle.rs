@@ -16,7 +16,7 @@ use crate::ports::record::{LeaseEnd, LeasedTask, ParkReason, Withheld};
 use crate::ports::salesforce::{Disposition, Refusal};
 use crate::ports::{MappedObject, StoreError};
 use crate::store::error::corrupt;
-use crate::store::operations::parents::remote_parents;
+use crate::store::operations::parents::{former_parents, remote_parents};
 use crate::store::operations::record_outcomes::{end_agreement, withheld_end};
 use crate::store::tables::discarded_value::{
     NewDiscardedValue, insert_discarded_values, overwritten_value,
@@ -183,7 +183,8 @@ struct SettledWrites {
     journal: Vec<JournalLine>,
     discarded: Vec<NewDiscardedValue>,
     ends: Vec<(LeasedTask, LeaseEnd)>,
-    /// External ids and Salesforce ids that exist in Salesforce from now on, and external ids that are free there.
+    /// External ids and Salesforce ids that exist in Salesforce from now on, external ids that are free there, and
+    /// the Salesforce ids of records that others have ceased to point to.
     arrived: Vec<String>,
 }
 
@@ -235,6 +236,8 @@ impl Settling<'_> {
                     Disposition::WaitForParent if refused.is_empty() => {
                         sent_parents(self.mapped, &intent)
                     }
+                    // A record that lets go of it names its id.
+                    Disposition::WaitForChildren => self.id_of(&intent),
                     _ => Vec::new(),
                 };
                 self.refused(intent, refusal, refused);
@@ -296,6 +299,9 @@ impl Settling<'_> {
         // Another record may take it now.
         let given_up = given_up(&known, &intent, field);
         self.writes.arrived.extend(given_up);
+        let before = &known.link.remote_state;
+        let former = former_parents(self.mapped, before, &settled.remote_state);
+        self.writes.arrived.extend(former);
         known.link.base = settled.base;
         known.link.remote_state = settled.remote_state;
         if is_all && settled.state == IntentState::Confirmed {
@@ -325,6 +331,12 @@ impl Settling<'_> {
         self.set_state(intent, settled.state);
         // An external id that was cleared for an exchange is written next.
         LeaseEnd::Done { again: cleared }
+    }
+
+    fn id_of(&self, intent: &Intent) -> Vec<String> {
+        let known = self.known.get(&intent.record_id);
+        let id = known.and_then(|known| known.link.salesforce_id.as_ref());
+        id.into_iter().map(ToString::to_string).collect()
     }
 
     fn refused(&mut self, intent: Intent, refusal: &Refusal, withheld: &[FieldName]) {
