@@ -179,9 +179,13 @@ impl Tenant {
         let mut loaded = LoadedObjects::default();
         for sync in &self.config.objects {
             let schema = match self.described(&sync.object, &mut known.objects).await {
-                Ok((schema, is_new)) => {
-                    loaded.described.extend(is_new.then(|| schema.clone()));
-                    schema
+                Ok(found) => {
+                    let regained = found.regained.then(|| sync.object.clone());
+                    loaded.regained.extend(regained);
+                    loaded
+                        .described
+                        .extend(found.is_new.then(|| found.schema.clone()));
+                    found.schema
                 }
                 Err(error) => {
                     loaded.leave_out(tenant, sync, error);
@@ -213,6 +217,7 @@ impl Tenant {
         let schemas = MappedSchemas {
             user,
             described: loaded.described,
+            regained: loaded.regained,
             withheld: loaded.withheld,
             usable: usable.collect(),
         };
@@ -264,16 +269,20 @@ impl Tenant {
         }
     }
 
-    /// Returns the schema of an object, and whether it was described now and not before.
+    /// Returns the schema of an object.
     async fn described(
         &self,
         object: &ObjectName,
         known: &mut BTreeMap<ObjectName, ObjectSchema>,
-    ) -> Result<(ObjectSchema, bool), SalesforceError> {
+    ) -> Result<FoundSchema, SalesforceError> {
         match (self.salesforce.describe(object).await, known.remove(object)) {
-            (Ok(schema), known) => {
-                let is_new = known.as_ref() != Some(&schema);
-                Ok((schema, is_new))
+            (Ok(mut schema), known) => {
+                let regained = known.as_ref().is_some_and(|known| schema.follow(known));
+                Ok(FoundSchema {
+                    is_new: known.as_ref() != Some(&schema),
+                    regained,
+                    schema,
+                })
             }
             (Err(error), Some(known)) => {
                 tracing::warn!(
@@ -281,7 +290,11 @@ impl Tenant {
                     "an object cannot be described; its last known schema is used"
                 );
                 self.salesforce.know_schema(&known);
-                Ok((known, false))
+                Ok(FoundSchema {
+                    schema: known,
+                    is_new: false,
+                    regained: false,
+                })
             }
             (Err(error), None) => Err(error),
         }
@@ -339,11 +352,21 @@ impl Tenant {
     }
 }
 
+/// The schema of an object.
+struct FoundSchema {
+    schema: ObjectSchema,
+    /// It was described now, and otherwise before.
+    is_new: bool,
+    /// Our user may write a field again.
+    regained: bool,
+}
+
 /// What loading has found so far.
 #[derive(Default)]
 struct LoadedObjects {
     list: Vec<MappedObject>,
     described: Vec<ObjectSchema>,
+    regained: Vec<ObjectName>,
     withheld: Vec<WithheldField>,
     first_error: Option<SalesforceError>,
 }

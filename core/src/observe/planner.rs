@@ -28,7 +28,7 @@ use crate::ports::record::{
 use crate::ports::{MappedObject, RecordPlanner};
 
 use obstacle::refresh_first;
-use reasons::unreadable_record;
+use reasons::{not_writeable, unreadable_record};
 
 use super::sides::{
     Invalid, MappedField, mapped_fields, overwritten, postgres_side, salesforce_side,
@@ -176,8 +176,8 @@ impl<'a> ObjectPlanner<'a> {
         })
     }
 
-    /// Returns the reasons why fields of the plan cannot be written to Salesforce: the value is invalid for
-    /// the field, or Salesforce has just refused it.
+    /// Returns the reasons why fields of the plan cannot be written to Salesforce: the value is invalid for the
+    /// field, our user has lost the right to write it, or Salesforce has just refused it.
     fn withheld(
         &self,
         observed: &ObservedRecord,
@@ -199,7 +199,12 @@ impl<'a> ObjectPlanner<'a> {
                 field.and_then(|field| values.get(&field)) == Some(&one.value)
             })
             .map(|one| one.reason.clone());
-        invalid.chain(refused).collect()
+        let read_only = self
+            .fields
+            .iter()
+            .filter(|field| field.became_read_only && values.contains_key(&field.id))
+            .map(|field| not_writeable(&self.mapped.sync, &field.name));
+        invalid.chain(read_only).chain(refused).collect()
     }
 
     fn mapped_field(&self, id: FieldId) -> Option<&MappedField> {
@@ -262,13 +267,14 @@ fn unknown_parents(fields: &[MappedField], observed: &ObservedRecord) -> Vec<Str
         .collect()
 }
 
-/// Returns the rules with every shared field that our user cannot update (formulas, roll-ups, fields
-/// without edit access) owned by Salesforce: an edit in Postgres could never arrive.
+/// Returns the rules with every shared field that our user could never update (formulas, roll-ups, fields without
+/// edit access) owned by Salesforce: an edit in Postgres could never arrive. Where it has lost the right, edits wait.
 fn writeable_rules(mapped: &MappedObject) -> ObjectSync {
     let mut rules = (*mapped.sync).clone();
     for (name, field) in &mut rules.fields {
         let schema = mapped.schema.fields.get(name);
-        if schema.is_some_and(|schema| !schema.updateable) && field.owner == Owner::Shared {
+        let is_read_only = schema.is_some_and(|one| !one.updateable && !one.became_read_only());
+        if is_read_only && field.owner == Owner::Shared {
             field.owner = Owner::Salesforce;
         }
     }

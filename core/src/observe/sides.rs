@@ -28,6 +28,8 @@ pub(crate) struct MappedField {
     pub(crate) is_lookup: bool,
     pub(crate) createable: bool,
     pub(crate) updateable: bool,
+    /// Our user has lost the right to write it.
+    pub(crate) became_read_only: bool,
 }
 
 /// A column with a value that is invalid for its field. It is not sent; the other columns are.
@@ -123,6 +125,7 @@ pub(crate) fn mapped_fields(mapped: &MappedObject, mapping: &Mapping) -> Vec<Map
                 is_lookup,
                 createable: schema.createable,
                 updateable: schema.updateable,
+                became_read_only: schema.became_read_only(),
             })
         })
         .collect()

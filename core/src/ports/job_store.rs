@@ -300,6 +300,8 @@ pub struct MappedSchemas {
     pub user: SalesforceId,
     /// The objects that were described now.
     pub described: Vec<ObjectSchema>,
+    /// The objects of which our user may write a field again.
+    pub regained: Vec<ObjectName>,
     /// Every mapped field that a side lacks.
     pub withheld: Vec<WithheldField>,
     /// The mapped fields of each object that both sides have.

@@ -322,6 +322,7 @@ impl DescribedField {
             unique: self.unique,
             case_sensitive: self.case_sensitive,
             calculated: self.calculated || self.auto_number,
+            was_updateable: self.updateable,
         })
     }
 

@@ -26,6 +26,7 @@ pub(super) fn object(name: &str, key_prefix: &str, fields: &[(&str, FieldType)])
         unique: false,
         case_sensitive: false,
         calculated: *name == "Formula__c",
+        was_updateable: true,
     };
     ObjectSchema {
         object: ObjectName::parse(name).unwrap(),

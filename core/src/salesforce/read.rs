@@ -90,10 +90,7 @@ impl Reader<'_> {
         ids: &[SalesforceId],
     ) -> Result<BTreeSet<SalesforceId>, SalesforceError> {
         let Cascade { object, field } = lookup;
-        let literals: Vec<Literal> = ids
-            .iter()
-            .map(|id| Literal::Text(id.to_string()))
-            .collect();
+        let literals: Vec<Literal> = ids.iter().map(|id| Literal::Text(id.to_string())).collect();
         let selection = Selection {
             object,
             columns: std::slice::from_ref(field),
@@ -107,9 +104,7 @@ impl Reader<'_> {
             .try_collect()
             .await?;
         let rows = answers.iter().flatten();
-        Ok(rows
-            .filter_map(|row| id_in(row, field.as_str()))
-            .collect())
+        Ok(rows.filter_map(|row| id_in(row, field.as_str())).collect())
     }
 
     /// Reads when records were last modified: by the requests of a retrieve of sObject Collections.

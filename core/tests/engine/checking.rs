@@ -195,7 +195,7 @@ async fn read_only_field_is_an_error_if_postgres_owns_it() {
     assert_eq!(
         found,
         [
-            "warning: Phone cannot be updated in Salesforce: edits in Postgres are undone",
+            "warning: Phone cannot be updated in Salesforce: edits in Postgres wait until it can be again",
             "error: Rating is owned by Postgres but cannot be updated in Salesforce",
         ]
     );

@@ -84,6 +84,61 @@ async fn hidden_field_is_withheld_until_it_is_shown() {
 }
 
 #[tokio::test]
+async fn edits_of_a_field_made_read_only_wait_for_the_right() {
+    let (stage, ada) = with_account().await;
+    stage
+        .org
+        .restrict(&json!({"read_only_fields": ["Account.Phone"]}));
+    // Each worker describes the org anew: the field is known to have been writeable.
+    run(&stage, &new_worker(&stage)).await;
+    stage
+        .sql("update account set name = 'Ada Ltd', phone = '2'")
+        .await;
+    run(&stage, &new_worker(&stage)).await;
+    assert_eq!(stage.org.value(&ada, "Name").as_deref(), Some("Ada Ltd"));
+    assert_eq!(stage.org.value(&ada, "Phone").as_deref(), Some("1"));
+    assert_eq!(stage.one("select phone from account").await, json!("2"));
+    let tasks = stage.tasks().await;
+    assert_eq!(tasks[0]["state"], json!("parked"), "{tasks:?}");
+    assert_eq!(tasks[0]["code"], json!("not_writeable"), "{tasks:?}");
+
+    // What Salesforce's users write goes on, in this field, too.
+    stage.org.update(&ada, json!({"Industry": "Media"}));
+    let bob = json!({"Name": "Bob", "Phone": "5", "External_Id__c": "a-2"});
+    let bob = stage.org.insert("Account", bob);
+    run(&stage, &new_worker(&stage)).await;
+    stage.org.update(&bob, json!({"Phone": "6"}));
+    run(&stage, &new_worker(&stage)).await;
+    let shown = stage
+        .one("select string_agg(phone || coalesce(industry, ''), ' ' order by external_id) from account")
+        .await;
+    assert_eq!(shown, json!("2Media 6"));
+
+    stage.org.restrict(&json!({}));
+    run(&stage, &new_worker(&stage)).await;
+    assert_eq!(stage.org.value(&ada, "Phone").as_deref(), Some("2"));
+    assert_eq!(stage.tasks().await, Vec::<serde_json::Value>::new());
+    stage.assert_equal().await;
+}
+
+#[tokio::test]
+async fn field_that_was_never_writeable_is_salesforces() {
+    let stage = Stage::open().await;
+    stage
+        .org
+        .restrict(&json!({"read_only_fields": ["Account.Phone"]}));
+    // As if it had been so from the beginning.
+    stage.sql("delete from syncline.sync_schema").await;
+    let fields = json!({"Name": "Ada", "Phone": "1", "External_Id__c": "a-1"});
+    stage.org.insert("Account", fields);
+    run(&stage, &new_worker(&stage)).await;
+    stage.sql("update account set phone = '2'").await;
+    run(&stage, &new_worker(&stage)).await;
+    assert_eq!(stage.one("select phone from account").await, json!("1"));
+    assert_eq!(stage.tasks().await, Vec::<serde_json::Value>::new());
+}
+
+#[tokio::test]
 async fn renamed_column_withholds_its_field_alone() {
     let (stage, ada) = with_account().await;
     stage

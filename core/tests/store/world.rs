@@ -375,6 +375,7 @@ fn mapped(sync: ObjectSync) -> MappedObject {
                 unique: external_id,
                 case_sensitive: false,
                 calculated: false,
+                was_updateable: true,
             },
         )
     };

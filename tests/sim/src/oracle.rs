@@ -235,7 +235,9 @@ impl<'a> End<'a> {
         };
         let mut children = SHAPES.iter().enumerate();
         children.any(|(child, shape)| {
-            child != place && shape.parent == place && self.salesforce[child].values().any(points_here)
+            child != place
+                && shape.parent == place
+                && self.salesforce[child].values().any(points_here)
         })
     }
 
@@ -426,7 +428,7 @@ impl<'a> End<'a> {
             self.logged.contains(&line)
         };
         // A field that our user may not see goes with a deleted record.
-        let is_hidden = self.users.log.lost_rights
+        let is_hidden = self.users.log.hid_field
             && *field == SHAPES[*place].fields[1].0
             && self.users.log.deleted.contains_key(&(*place, key.clone()));
         let one_side_is_enough = self

@@ -233,8 +233,7 @@ impl Stage {
             Step::Fail(fault) => {
                 self.org.with_org(|org| faults::declare(org, fault))?;
                 self.users.log.untold |= fault == OrgFault::MissingEvents;
-                self.users.log.lost_rights |=
-                    matches!(fault, OrgFault::LostRight | OrgFault::HiddenField);
+                self.users.log.hid_field |= fault == OrgFault::HiddenField;
                 self.meet(&fault);
                 format!("Salesforce: {fault:?} next")
             }

@@ -52,9 +52,8 @@ pub(crate) struct UserLog {
     pub(crate) restored: BTreeSet<(usize, String)>,
     /// A table was emptied: the delete guard may withhold deletes.
     pub(crate) emptied: bool,
-    /// Our user lost rights in Salesforce: what it may not write there counts as Salesforce's, and what it may not see
-    /// goes with a deleted record.
-    pub(crate) lost_rights: bool,
+    /// A field was hidden from our user: its value goes unseen with a deleted record.
+    pub(crate) hid_field: bool,
     /// Something happened that no event tells.
     pub(crate) untold: bool,
     /// Records that anyone changed after they were created.

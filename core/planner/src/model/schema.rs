@@ -179,9 +179,17 @@ pub struct FieldSchema {
     pub case_sensitive: bool,
     /// Formula, roll-up or auto number.
     pub calculated: bool,
+    /// Could be given on update at some time since the object was first described.
+    #[serde(default)]
+    pub was_updateable: bool,
 }
 
 impl FieldSchema {
+    /// Returns whether our user has lost the right to write the field.
+    pub fn became_read_only(&self) -> bool {
+        self.was_updateable && !self.updateable && !self.calculated
+    }
+
     /// Returns whether a record cannot be created without a value of the field.
     pub fn is_required(&self) -> bool {
         self.createable
@@ -203,6 +211,21 @@ pub struct ObjectSchema {
     /// Lookups of other objects whose records Salesforce deletes together with the record that they point to.
     #[serde(default)]
     pub cascades: Vec<Cascade>,
+}
+
+impl ObjectSchema {
+    /// Takes over from an earlier describe which fields could be written then. Returns whether one of them can be
+    /// written again that could not be written there.
+    pub fn follow(&mut self, earlier: &Self) -> bool {
+        let mut regained = false;
+        for (name, before) in &earlier.fields {
+            if let Some(field) = self.fields.get_mut(name) {
+                field.was_updateable |= before.was_updateable;
+                regained |= before.became_read_only() && field.updateable;
+            }
+        }
+        regained
+    }
 }
 
 /// A lookup whose records go with the record that it points to.

@@ -270,7 +270,13 @@ fn check_writeable(
         Owner::Salesforce => {}
         Owner::Shared => findings.warning(
             Some(name),
-            format!("{name} cannot be updated in Salesforce: edits in Postgres are undone"),
+            format!(
+                "{name} cannot be updated in Salesforce: edits in Postgres {}",
+                match field.became_read_only() {
+                    true => "wait until it can be again",
+                    false => "are undone",
+                }
+            ),
             "set owner = \"salesforce\" for it, or grant edit access",
         ),
         Owner::Postgres => findings.error(

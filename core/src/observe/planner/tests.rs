@@ -95,6 +95,7 @@ fn schema(field: &str, field_type: FieldType, writeable: bool) -> FieldSchema {
         unique: field == "Key__c",
         case_sensitive: false,
         calculated: !writeable,
+        was_updateable: writeable,
     }
 }
 

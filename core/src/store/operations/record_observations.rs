@@ -19,6 +19,7 @@ use crate::store::enum_text::enum_text;
 use crate::store::error::contended;
 use crate::store::mapped_table::shape::key_form;
 use crate::store::operations::drain_outbox::drop_places;
+use crate::store::operations::parents::former_parents;
 use crate::store::operations::parents::references;
 use crate::store::tables::alias::{Wanted, former_ids};
 use crate::store::tables::checkpoint::{lock_checkpoint, move_checkpoint};
@@ -33,7 +34,6 @@ use crate::store::tables::link::{
     save_seen_records,
 };
 use crate::store::tables::seen::{SeenRow, remember_events};
-use crate::store::operations::parents::former_parents;
 use crate::store::tables::task::{NewWork, add_work, wake_waiting};
 use crate::store::transaction::Tx;
 

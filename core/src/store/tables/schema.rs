@@ -62,7 +62,7 @@ pub(crate) async fn known_schemas(
 }
 
 /// Stores what is known now. Reads and plans every record of an object again of which a field is mapped newly or a
-/// withheld field has come back: nothing is known of the field in Salesforce, and both sides may have changed it.
+/// withheld field has come back, and the parked ones if our user may write a field again: nothing is known of the field in Salesforce, and both sides may have changed it.
 pub(crate) async fn keep_schemas(
     tx: &mut Tx,
     tenant: &TenantId,
@@ -104,7 +104,9 @@ pub(crate) async fn keep_schemas(
     .await?;
     let mut again = newly_used(tx, tenant, schemas).await?;
     again.extend(end_withheld(tx, tenant, schemas).await?);
-    plan_again(tx, tenant, &again).await?;
+    plan_again(tx, tenant, ALL_RECORDS, &again).await?;
+    let regained: Vec<String> = schemas.regained.iter().map(ToString::to_string).collect();
+    plan_again(tx, tenant, PARKED_RECORDS, &regained).await?;
     tx.run(
         "withholding fields",
         sqlx::query(
@@ -124,17 +126,30 @@ pub(crate) async fn keep_schemas(
     Ok(())
 }
 
-/// Reads and plans every record of these objects.
-async fn plan_again(tx: &mut Tx, tenant: &TenantId, objects: &[String]) -> Result<(), StoreError> {
+const ALL_RECORDS: &str = "select record_id, true as needs_refresh
+    from syncline.sync_link
+    where tenant = $1
+    and object = any($2)";
+
+/// Some of them were parked because our user could not write.
+const PARKED_RECORDS: &str = "select record_id, true as needs_refresh
+    from syncline.sync_task
+    where tenant = $1
+    and object = any($2)
+    and state = 'parked'";
+
+/// Reads and plans records of these objects.
+async fn plan_again(
+    tx: &mut Tx,
+    tenant: &TenantId,
+    records: &str,
+    objects: &[String],
+) -> Result<(), StoreError> {
     if objects.is_empty() {
         return Ok(());
     }
-    let records = "select record_id, true as needs_refresh
-        from syncline.sync_link
-        where tenant = $1
-        and object = any($2)";
     tx.run(
-        "planning records again that have another field",
+        "planning records again whose fields have changed",
         sqlx::query(work_for(records))
             .bind(tenant.as_str())
             .bind(objects),

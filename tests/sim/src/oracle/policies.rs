@@ -68,10 +68,7 @@ impl End<'_> {
                 "later_edit_wins" => {
                     policy == "last_writer_wins" && self.lost_to_a_later(place, &key, row, side)
                 }
-                "salesforce_owns" => {
-                    let owns = self.world.owner == "salesforce" || self.users.log.lost_rights;
-                    side == Side::Postgres && owns
-                }
+                "salesforce_owns" => side == Side::Postgres && self.world.owner == "salesforce",
                 "postgres_owns" => side == Side::Salesforce && self.world.owner == "postgres",
                 _ => true,
             };
