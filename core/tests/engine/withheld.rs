@@ -89,7 +89,7 @@ async fn edits_of_a_field_made_read_only_wait_for_the_right() {
     stage
         .org
         .restrict(&json!({"read_only_fields": ["Account.Phone"]}));
-    // Each worker describes the org anew: the field is known to have been writeable.
+    // Each worker describes the org again: the field is known to have been writeable.
     run(&stage, &new_worker(&stage)).await;
     stage
         .sql("update account set name = 'Ada Ltd', phone = '2'")
