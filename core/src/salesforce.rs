@@ -55,7 +55,7 @@ pub use self::classify::Fault;
 pub use self::relay::{RelayError, RelayedEvent};
 pub(crate) use self::relay::{RelayedBatch, read_relayed};
 pub use self::rest::ApiUsage;
-pub use self::transport::{Effect, GrpcBody, GrpcFailure, HttpFailure, Transport};
+pub use self::transport::{GrpcBody, GrpcFailure, HttpFailure, Transport};
 
 /// How to reach an org and log in to it.
 #[derive(Debug, Clone)]

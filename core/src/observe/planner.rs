@@ -132,12 +132,7 @@ impl<'a> ObjectPlanner<'a> {
                 .map(|field| unknown_lookup(self.mapped, field)),
         );
         for side in [&mut postgres, &mut salesforce] {
-            side.fields.retain(|id, _| {
-                let name = Some(self.mapping().name(*id));
-                unreadable
-                    .iter()
-                    .all(|reason| reason.field.as_ref() != name)
-            });
+            self.leave_out(side, &unreadable);
         }
         let facts = self.facts(observed, postgres, salesforce);
         let plan = plan_record(self.mapping(), &facts);
@@ -174,6 +169,16 @@ impl<'a> ObjectPlanner<'a> {
                 awaits,
             },
         })
+    }
+
+    /// Removes the fields that cannot be read: what is known of them may be out of date.
+    fn leave_out(&self, side: &mut SideState, unreadable: &[ParkReason]) {
+        side.fields.retain(|id, _| {
+            let name = Some(self.mapping().name(*id));
+            unreadable
+                .iter()
+                .all(|reason| reason.field.as_ref() != name)
+        });
     }
 
     /// Returns the reasons why fields of the plan cannot be written to Salesforce: the value is invalid for the

@@ -11,7 +11,7 @@ use secrecy::{ExposeSecret, SecretString};
 use super::auth::{Session, SessionCache};
 use super::classify::Fault;
 use super::clock::{self, ClockMeter};
-use super::transport::{Effect, HttpFailure, Transport};
+use super::transport::{HttpFailure, Transport};
 use crate::ports::salesforce::{Disposition, OrgClock, SalesforceError};
 
 /// Makes REST calls.
@@ -57,7 +57,7 @@ pub(super) struct Answer {
 /// A call without a complete response.
 #[derive(Debug)]
 pub(super) struct CallFailure {
-    pub(super) effect: Effect,
+    pub(super) may_have_arrived: bool,
     pub(super) error: SalesforceError,
 }
 
@@ -100,7 +100,7 @@ impl RestClient {
     /// had any effect.
     pub(super) async fn perform(&self, what: &str, call: &RestCall) -> Result<Answer, CallFailure> {
         let unsent = |error| CallFailure {
-            effect: Effect::None,
+            may_have_arrived: false,
             error,
         };
         let session = self.sessions.current().await.map_err(unsent)?;
@@ -131,7 +131,7 @@ impl RestClient {
         session: &Session,
     ) -> Result<Answer, CallFailure> {
         let failed = |failure: HttpFailure| CallFailure {
-            effect: failure.effect,
+            may_have_arrived: failure.may_have_arrived,
             error: failure.into_error(what),
         };
         let left = call.deadline.saturating_duration_since(Instant::now());

@@ -42,8 +42,8 @@ pub trait Transport: Send + Sync + 'static {
 #[derive(Debug, Clone, thiserror::Error)]
 #[error("{message}")]
 pub struct HttpFailure {
-    /// Whether the request may have had an effect.
-    pub effect: Effect,
+    /// The request may have arrived, and may have had an effect.
+    pub may_have_arrived: bool,
     /// The kind of failure, one word.
     pub code: &'static str,
     /// The cause, without addresses.
@@ -53,20 +53,11 @@ pub struct HttpFailure {
 /// Code of a request that found no connection.
 const CONNECT: &str = "connect";
 
-/// Whether a failed request may have had an effect.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Effect {
-    /// It was not sent.
-    None,
-    /// It may have arrived.
-    Possible,
-}
-
 impl HttpFailure {
     /// Returns the failure of a request that timed out before the complete response arrived.
     pub fn timed_out() -> Self {
         Self {
-            effect: Effect::Possible,
+            may_have_arrived: true,
             code: "timeout",
             message: "the response did not arrive in time".to_owned(),
         }
@@ -75,7 +66,7 @@ impl HttpFailure {
     /// Returns the failure of a request whose connection ended before the complete response arrived.
     pub fn broken(message: &str) -> Self {
         Self {
-            effect: Effect::Possible,
+            may_have_arrived: true,
             code: "broken",
             message: message.to_owned(),
         }
@@ -84,7 +75,7 @@ impl HttpFailure {
     /// Returns the failure of a request that cannot be sent.
     pub(super) fn bad_request(message: &str) -> Self {
         Self {
-            effect: Effect::None,
+            may_have_arrived: false,
             code: "bad_request",
             message: message.to_owned(),
         }
@@ -93,7 +84,7 @@ impl HttpFailure {
     /// Returns the failure of a request that was not sent because too little time was left.
     pub(super) fn no_time_left() -> Self {
         Self {
-            effect: Effect::None,
+            may_have_arrived: false,
             code: "no_time_left",
             message: "too little time was left to send it".to_owned(),
         }

@@ -17,7 +17,6 @@ use self::answer::{BatchAnswer, batch_answer, single_answer};
 use self::batch::{Batch, OrderedBatches, Row, WriteKind, rounds};
 use super::describe::Schemas;
 use super::rest::{CallFailure, RestCall, RestClient};
-use super::transport::Effect;
 use crate::ports::salesforce::{
     Disposition, FieldWrite, Lane, Refusal, Write, WriteOutcome, WriteTarget,
 };
@@ -212,12 +211,12 @@ fn same_for_all(rows: &[Row], outcome: &WriteOutcome) -> Vec<(usize, WriteOutcom
 /// Returns the outcome of a write whose call got no complete response.
 fn unanswered(failure: &CallFailure) -> WriteOutcome {
     let error = &failure.error;
-    match failure.effect {
-        Effect::Possible => WriteOutcome::Unknown {
+    match failure.may_have_arrived {
+        true => WriteOutcome::Unknown {
             reason: format!("{}: {}", error.code, error.message),
             disposition: error.disposition,
         },
-        Effect::None => WriteOutcome::Refused(Refusal {
+        false => WriteOutcome::Refused(Refusal {
             code: error.code.clone(),
             message: error.message.clone(),
             fields: Vec::new(),

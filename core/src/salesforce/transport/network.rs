@@ -10,7 +10,7 @@ use reqwest::{Client, redirect};
 use tonic::codegen::Service;
 use tonic::transport::{Channel, ClientTlsConfig, Endpoint};
 
-use super::{CONNECT, Effect, GrpcBody, GrpcFailure, HttpFailure, Transport};
+use super::{CONNECT, GrpcBody, GrpcFailure, HttpFailure, Transport};
 use crate::ports::salesforce::{Disposition, SalesforceError};
 
 /// The network: one pool of HTTP connections, one gRPC channel.
@@ -118,17 +118,17 @@ fn endpoint(url: &str) -> Result<Endpoint, SalesforceError> {
 
 /// Converts a client error. Only a failure to connect proves that nothing was sent.
 fn failure_of(error: &reqwest::Error) -> HttpFailure {
-    let (effect, code) = if error.is_builder() {
-        (Effect::None, "bad_request")
+    let (may_have_arrived, code) = if error.is_builder() {
+        (false, "bad_request")
     } else if error.is_connect() {
-        (Effect::None, CONNECT)
+        (false, CONNECT)
     } else if error.is_timeout() {
-        (Effect::Possible, "timeout")
+        (true, "timeout")
     } else {
-        (Effect::Possible, "broken")
+        (true, "broken")
     };
     HttpFailure {
-        effect,
+        may_have_arrived,
         code,
         message: deepest_cause(error),
     }
@@ -136,7 +136,7 @@ fn failure_of(error: &reqwest::Error) -> HttpFailure {
 
 fn too_large() -> HttpFailure {
     HttpFailure {
-        effect: Effect::Possible,
+        may_have_arrived: true,
         code: "answer_too_large",
         message: format!("the response has more than {ANSWER_BYTES_MAX} bytes"),
     }

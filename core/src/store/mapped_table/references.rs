@@ -23,7 +23,7 @@ const CHAIN_MAX: i32 = 8;
 
 /// What a foreign key does to the rows that reference a row which goes, or whose key changes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Effect {
+pub(crate) enum ReferentialAction {
     /// It refuses the write.
     Refuses,
     /// It removes them, or gives them the new key.
@@ -32,7 +32,7 @@ pub(crate) enum Effect {
     Replaces,
 }
 
-impl Effect {
+impl ReferentialAction {
     fn of(action: &str) -> Self {
         match action {
             "c" => Self::Cascades,
@@ -52,9 +52,9 @@ pub(crate) struct Reference {
     /// The referenced columns.
     pub(crate) referenced: Vec<String>,
     /// What a delete does.
-    pub(crate) on_delete: Effect,
+    pub(crate) on_delete: ReferentialAction,
     /// What a new key does.
-    pub(crate) on_update: Effect,
+    pub(crate) on_update: ReferentialAction,
     /// One of the referencing columns refuses null.
     pub(crate) refuses_null: bool,
     /// The place of the referencing table among those of the tenant.
@@ -119,8 +119,8 @@ pub(crate) async fn read_references(
     let references = rows.into_iter().map(|row| {
         let table = place(&row);
         Reference {
-            on_delete: Effect::of(&row.on_delete),
-            on_update: Effect::of(&row.on_update),
+            on_delete: ReferentialAction::of(&row.on_delete),
+            on_update: ReferentialAction::of(&row.on_update),
             is_mapped: table.is_some() || row.is_captured,
             table,
             child_name: format!(
@@ -261,7 +261,7 @@ pub(crate) async fn referencing_rows(
                     external_id: child.external_id,
                 }));
             } else if follow
-                && reference.on_delete == Effect::Cascades
+                && reference.on_delete == ReferentialAction::Cascades
                 && !children.is_empty()
                 && done.insert(index)
             {

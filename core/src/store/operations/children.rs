@@ -16,7 +16,7 @@ use crate::ports::record::{LeaseEnd, LeasedTask, WAITS_FOR_CHILDREN};
 use crate::ports::{MappedObject, MappedTable, StoreError};
 use crate::store::mapped_table::read::RowError;
 use crate::store::mapped_table::references::{
-    BatchRow, Effect, Reference, ReferencingRow, referencing_rows, rows_with,
+    BatchRow, Reference, ReferencingRow, ReferentialAction, referencing_rows, rows_with,
 };
 use crate::store::mapped_table::shape::TableShape;
 use crate::store::operations::leased_record::LeasedRecord;
@@ -80,7 +80,9 @@ pub(super) async fn check_children(
         match (own, reference.on_delete, reference.refuses_null) {
             // It goes in the same statement, unless it must wait itself.
             (Some(OwnWrite::Delete(child)), _, _) => along.push((row.record_id, child)),
-            (None, Effect::Replaces, false) => children.changed.extend(child(reference, row)),
+            (None, ReferentialAction::Replaces, false) => {
+                children.changed.extend(child(reference, row))
+            }
             (Some(OwnWrite::Other), _, _) | (None, _, _) => {
                 blocked.insert(row.record_id);
                 children.blocking.extend(child(reference, row));
@@ -142,7 +144,8 @@ async fn find(
             })
         })
         .collect();
-    let concerns = |reference: &Reference| deleted || reference.on_update != Effect::Refuses;
+    let concerns =
+        |reference: &Reference| deleted || reference.on_update != ReferentialAction::Refuses;
     referencing_rows(tx, table, references, &rows, deleted, concerns).await
 }
 

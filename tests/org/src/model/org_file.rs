@@ -274,19 +274,23 @@ fn content(text: String) -> OrgFileError {
     OrgFileError::Content(text)
 }
 
-fn build_object(entry: &ObjectEntry, number: usize) -> Result<Object, OrgFileError> {
-    let custom = entry.name.ends_with("__c");
-    let label = entry.label.clone().unwrap_or_else(|| label_of(&entry.name));
+fn key_prefix(entry: &ObjectEntry, number: usize) -> Result<[u8; 3], OrgFileError> {
     let prefix = entry
         .key_prefix
         .clone()
         .unwrap_or_else(|| format!("a{number:02}"));
-    let key_prefix = prefix
+    prefix
         .as_bytes()
         .try_into()
         .ok()
         .filter(|bytes: &[u8; 3]| bytes.iter().all(u8::is_ascii_alphanumeric))
-        .ok_or_else(|| content(format!("{}: key_prefix needs three characters", entry.name)))?;
+        .ok_or_else(|| content(format!("{}: key_prefix needs three characters", entry.name)))
+}
+
+fn build_object(entry: &ObjectEntry, number: usize) -> Result<Object, OrgFileError> {
+    let custom = entry.name.ends_with("__c");
+    let label = entry.label.clone().unwrap_or_else(|| label_of(&entry.name));
+    let key_prefix = key_prefix(entry, number)?;
     let entries = ordered_fields(entry, custom);
     let mut fields: Vec<Field> = Vec::with_capacity(entries.len());
     let mut by_name = HashMap::new();

@@ -239,21 +239,7 @@ impl<'a> Writer<'a> {
     ) {
         let (view, (object, row)) = (self.view, at);
         match node {
-            SelectNode::Field(no) => {
-                let field = view.field(object, *no);
-                push_json_text(out, &field.name);
-                out.push(':');
-                if field.kind == FieldType::Address {
-                    push_address(out, view, at, *no);
-                    return;
-                }
-                match (view.value(object, row, *no).as_ref(), self.datetimes) {
-                    (Value::Datetime(ms), Datetimes::Milliseconds) => {
-                        out.push_str(&ms.to_string());
-                    }
-                    (value, _) => value.push_json(out),
-                }
-            }
+            SelectNode::Field(no) => self.push_field(out, at, *no),
             SelectNode::Parent {
                 name,
                 hop,
@@ -302,6 +288,21 @@ impl<'a> Writer<'a> {
                 let id = view.id_of(object, row);
                 self.push_children(out, (id, place), (*link, plan));
             }
+        }
+    }
+
+    fn push_field(&self, out: &mut String, at: (ObjectNo, RowNo), no: FieldNo) {
+        let view = self.view;
+        let field = view.field(at.0, no);
+        push_json_text(out, &field.name);
+        out.push(':');
+        if field.kind == FieldType::Address {
+            push_address(out, view, at, no);
+            return;
+        }
+        match (view.value(at.0, at.1, no).as_ref(), self.datetimes) {
+            (Value::Datetime(ms), Datetimes::Milliseconds) => out.push_str(&ms.to_string()),
+            (value, _) => value.push_json(out),
         }
     }
 
