@@ -320,3 +320,31 @@ async fn child_of_a_renamed_parent_is_deleted_without_a_conflict() {
     assert_eq!(stage.one("select count(*) from contact").await, json!(0));
     stage.assert_equal().await;
 }
+
+#[tokio::test]
+async fn lookup_that_a_delete_clears_in_salesforce_is_cleared_here() {
+    let stage = Stage::open().await;
+    stage
+        .sql("insert into account (external_id, name, parent_external_id) values ('a-1', 'Ada', null), ('a-2', 'Bob', 'a-1'), ('a-3', 'Cyd', 'a-1')")
+        .await;
+    stage.drain().await;
+    stage.assert_equal().await;
+    let parents = "select string_agg(coalesce(parent_external_id, '-'), ' ' order by external_id) from account";
+    let id = stage.org.id_of("Account", "a-1").unwrap();
+    stage.org.delete(&id);
+    stage.drain().await;
+    assert_eq!(stage.one(parents).await, json!("- -"));
+    stage.assert_equal().await;
+
+    // The same by a delete of ours.
+    stage
+        .sql("update account set parent_external_id = 'a-2' where external_id = 'a-3'")
+        .await;
+    stage.drain().await;
+    stage
+        .sql("delete from account where external_id = 'a-2'")
+        .await;
+    stage.drain().await;
+    assert_eq!(stage.one(parents).await, json!("-"));
+    stage.assert_equal().await;
+}

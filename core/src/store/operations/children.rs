@@ -242,6 +242,35 @@ pub(super) async fn follow(
     expected.save(tx, mapped).await
 }
 
+/// Adds reads of the records whose rows point to records that are gone in Salesforce: it clears optional lookups to
+/// them without an event. Records that it deletes together with them have events of their own.
+pub(super) async fn read_cleared(
+    tx: &mut Tx,
+    mapped: &MappedObject,
+    gone: &[&str],
+) -> Result<(), StoreError> {
+    if gone.is_empty() {
+        return Ok(());
+    }
+    let mut expected = Expected::default();
+    for table in mapped.tables.iter() {
+        let goes_along = |field: &FieldName| {
+            let mut cascades = mapped.schema.cascades.iter();
+            cascades.any(|one| one.object == table.sync.object && one.field == *field)
+        };
+        for (name, field) in &table.sync.fields {
+            if field.references.as_ref() != Some(&mapped.sync.object) || goes_along(name) {
+                continue;
+            }
+            let columns = BTreeSet::from([&field.column]);
+            for row in rows_with(tx, table, &field.column, gone, &columns).await? {
+                expected.entry(table, &row.external_id).needs_refresh = true;
+            }
+        }
+    }
+    expected.save(tx, mapped).await
+}
+
 /// The row of a child that holds the parent's former external id is planned again: Salesforce's side of it names
 /// the parent by the new one.
 async fn follow_renames(

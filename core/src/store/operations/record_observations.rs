@@ -6,6 +6,7 @@ use crate::model::cursor::SourceCursor;
 use crate::model::hash::{canonical_hash, payload_hash};
 use crate::model::ids::{ObjectName, RecordId, SalesforceId};
 use crate::model::intent::Intent;
+use crate::model::link::Presence;
 use crate::model::observation::{ObservationKind, SalesforceObservation};
 use crate::model::value::Payload;
 use crate::planner::identity::observations::{
@@ -18,9 +19,9 @@ use crate::ports::{MappedObject, StoreError};
 use crate::store::enum_text::enum_text;
 use crate::store::error::contended;
 use crate::store::mapped_table::shape::key_form;
+use crate::store::operations::children::read_cleared;
 use crate::store::operations::drain_outbox::drop_places;
-use crate::store::operations::parents::former_parents;
-use crate::store::operations::parents::references;
+use crate::store::operations::parents::{former_parents, references};
 use crate::store::tables::alias::{Wanted, former_ids};
 use crate::store::tables::checkpoint::{lock_checkpoint, move_checkpoint};
 use crate::store::tables::dead_letter::{NewDeadLetter, insert_dead_letters};
@@ -333,7 +334,24 @@ async fn write(
         .map(ToString::to_string)
         .chain(kept().flat_map(|record| let_go(mapped_objects, record)))
         .collect();
-    wake_waiting(tx, &arrived).await
+    wake_waiting(tx, &arrived).await?;
+    for mapped in mapped_objects {
+        let gone = kept()
+            .filter(|record| record.known.link.object == mapped.sync.object && has_gone(record));
+        let gone: Vec<&str> = gone
+            .map(|record| record.known.link.external_id.as_str())
+            .collect();
+        read_cleared(tx, mapped, &gone).await?;
+    }
+    Ok(())
+}
+
+/// Returns whether the record is deleted in Salesforce, and was there before.
+fn has_gone(record: &SeenRecord) -> bool {
+    let was_there = record
+        .before()
+        .is_some_and(|before| before.link.remote_state.presence == Presence::Present);
+    was_there && record.known.link.remote_state.presence == Presence::Deleted
 }
 
 /// Returns the Salesforce ids of the records that the record has ceased to point to.

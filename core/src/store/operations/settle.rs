@@ -16,6 +16,7 @@ use crate::ports::record::{LeaseEnd, LeasedTask, ParkReason, Withheld};
 use crate::ports::salesforce::{Disposition, Refusal};
 use crate::ports::{MappedObject, StoreError};
 use crate::store::error::corrupt;
+use crate::store::operations::children::read_cleared;
 use crate::store::operations::parents::{former_parents, remote_parents};
 use crate::store::operations::record_outcomes::{end_agreement, withheld_end};
 use crate::store::tables::discarded_value::{
@@ -186,6 +187,8 @@ struct SettledWrites {
     /// External ids and Salesforce ids that exist in Salesforce from now on, external ids that are free there, and
     /// the Salesforce ids of records that others have ceased to point to.
     arrived: Vec<String>,
+    /// External ids of records that are deleted there.
+    gone: Vec<String>,
 }
 
 struct Settling<'a> {
@@ -314,6 +317,7 @@ impl Settling<'_> {
         }
         match intent.action {
             WriteAction::Delete => {
+                self.writes.gone.push(known.link.external_id.clone());
                 let base = std::mem::take(&mut known.link.base);
                 end_agreement(&mut known, base);
             }
@@ -385,7 +389,9 @@ impl Settling<'_> {
         let config_hash = &self.mapped.config_hash;
         insert_discarded_values(tx, &writes.discarded, config_hash).await?;
         end_leases(tx, self.mapped, &writes.ends).await?;
-        wake_waiting(tx, &writes.arrived).await
+        wake_waiting(tx, &writes.arrived).await?;
+        let gone: Vec<&str> = writes.gone.iter().map(String::as_str).collect();
+        read_cleared(tx, self.mapped, &gone).await
     }
 }
 
