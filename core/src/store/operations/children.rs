@@ -81,7 +81,7 @@ pub(super) async fn check_children(
             // It goes in the same statement, unless it must wait itself.
             (Some(OwnWrite::Delete(child)), _, _) => along.push((row.record_id, child)),
             (None, ReferentialAction::Replaces, false) => {
-                children.changed.extend(child(reference, row))
+                children.changed.extend(child(reference, row));
             }
             (Some(OwnWrite::Other), _, _) | (None, _, _) => {
                 blocked.insert(row.record_id);
