@@ -20,6 +20,9 @@ pub(crate) fn advice(code: &str) -> &'static str {
         "row_altered" => {
             "change the trigger of the table, or the owner of the field that it changes; then replay"
         }
+        "row_missing" => {
+            "if the row was deleted, run `syncline compare`; else bring it back, or let our role see it"
+        }
         "row_write_suppressed" => {
             "let the trigger or rule of the table pass the write, then replay"
         }

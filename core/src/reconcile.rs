@@ -14,6 +14,7 @@ use crate::job::deadline::Deadline;
 use crate::job::error::Error;
 use crate::ports::comparison::{CountedRecord, RecordClass};
 use crate::ports::reconcile_store::SweepReport;
+use crate::ports::{MappedObject, StoreError};
 
 pub use compare::DriftItem;
 pub(crate) use drift::{detect, incremental, repair};
@@ -62,7 +63,7 @@ pub(crate) async fn sweep(job: &Job<'_>) -> Result<SweepOutcome, Error> {
     for broken in &found.capture_broken {
         tracing::error!(
             tenant = %job.id(), broken,
-            "capture of a table is broken; run `syncline install` to repair it"
+            "capture of a table is broken; what names no other fix is repaired by `syncline install`"
         );
     }
     let events_missing = events::missing(job).await?;
@@ -83,6 +84,41 @@ pub(crate) async fn sweep(job: &Job<'_>) -> Result<SweepOutcome, Error> {
         events_missing,
         sent,
     })
+}
+
+/// The objects whose tables could not be compared.
+#[derive(Default)]
+struct Failures {
+    first: Option<Error>,
+}
+
+impl Failures {
+    /// Returns the result, or nothing if the object's own table stopped it: the other objects are compared all the
+    /// same, and the job fails at its end.
+    fn of_table<T>(
+        &mut self,
+        mapped: &MappedObject,
+        result: Result<T, Error>,
+    ) -> Result<Option<T>, Error> {
+        match result {
+            Err(error @ Error::Store(StoreError::Mapping(_))) => {
+                tracing::error!(
+                    tenant = %mapped.tenant, object = %mapped.sync.object, %error,
+                    "an object cannot be compared"
+                );
+                self.first.get_or_insert(error);
+                Ok(None)
+            }
+            result => result.map(Some),
+        }
+    }
+
+    fn end(self, report: ReconcileReport) -> Result<ReconcileReport, Error> {
+        match self.first {
+            Some(error) => Err(error),
+            None => Ok(report),
+        }
+    }
 }
 
 /// Returns true while there is time for another page.

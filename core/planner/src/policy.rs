@@ -26,6 +26,9 @@ const ORG_WAIT_MS_MAX: i64 = 5 * 60 * 1_000;
 /// The code of records that our user cannot read any more, without evidence of a delete.
 pub const UNREADABLE_RECORD: &str = "unreadable_record";
 
+/// The code of records whose row is missing although no delete of it was captured.
+pub const ROW_MISSING: &str = "row_missing";
+
 /// First wait for API calls, which become available within the hour; a minute keeps the log short.
 const QUOTA_WAIT_MS_MIN: i64 = 60_000;
 
@@ -118,6 +121,7 @@ pub fn decide(cause: Cause, tries: Tries<'_>) -> NextStep {
         | Cause::KeyTaken
         | Cause::ValueTaken
         | Cause::RowAltered
+        | Cause::RowMissing
         | Cause::Referenced
         | Cause::Timeout
         | Cause::InFlight

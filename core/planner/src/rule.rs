@@ -93,6 +93,18 @@ pub enum Rule {
 }
 
 impl Rule {
+    /// Returns whether it takes a record that one side lacks for a deleted one.
+    pub fn decides_delete(self) -> bool {
+        matches!(
+            self,
+            Self::DeletedInPostgres
+                | Self::DeletedInSalesforce
+                | Self::DeleteBeatsEdit
+                | Self::EditBeatsDelete
+                | Self::DeleteAgainstEdit
+        )
+    }
+
     /// Returns whether it compares the times of two edits.
     pub fn compares_times(self) -> bool {
         matches!(self, Self::LaterEditWins | Self::TieGoesToSalesforce)

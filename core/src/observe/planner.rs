@@ -144,6 +144,9 @@ impl<'a> ObjectPlanner<'a> {
                 observed,
             )));
         }
+        if let Some(end) = self.missing_row(lease, observed, &plan) {
+            return Err(end);
+        }
         let freshness = if lease.needs_refresh {
             Freshness::JustRead
         } else {

@@ -82,6 +82,8 @@ pub struct TableFacts {
     pub triggers_installed: bool,
     /// Capture was installed on the object before, on this table or another.
     pub was_installed: bool,
+    /// Why it is not the table that capture was installed on.
+    pub other_table: Option<String>,
     /// Row security hides rows from our role; what lets it see them all.
     pub hidden_rows_fix: Option<String>,
     /// Privileges on it that our role lacks.

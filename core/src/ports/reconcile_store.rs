@@ -81,6 +81,14 @@ pub trait ReconcileStore: Send + Sync {
         records: &[RecordId],
     ) -> Result<usize, StoreError>;
 
+    /// Notes that a comparison found no row of these records although both sides had agreed on them, and enqueues them
+    /// as [`ReconcileStore::enqueue_repair`] does: their rows now count as deleted.
+    async fn enqueue_missing_rows(
+        &self,
+        mapped: &MappedObject,
+        records: &[RecordId],
+    ) -> Result<usize, StoreError>;
+
     /// Captures rows that belong to no record, by what identifies them, as if they had just been written. Does
     /// nothing while the object's existing rows are left out on purpose. Returns how many.
     async fn enqueue_unknown_rows(

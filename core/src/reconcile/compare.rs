@@ -12,8 +12,8 @@ use crate::model::value::Value;
 use crate::observe::planner::ObjectPlanner;
 use crate::observe::sides::{MappedField, named_by_external_id, postgres_side};
 use crate::planner::facts::SideState;
-use crate::planner::policy::UNREADABLE_RECORD;
 use crate::planner::policy::delete_guard::MASS_DELETE;
+use crate::planner::policy::{ROW_MISSING, UNREADABLE_RECORD};
 use crate::planner::record::{RecordPlan, Rule, SideWrite};
 use crate::ports::MappedObject;
 use crate::ports::comparison::{OpenWork, RecordClass};
@@ -35,6 +35,13 @@ pub struct DriftItem {
     pub fields: Vec<FieldName>,
     /// The side that lacks the record, if one does.
     pub absent: Option<&'static str>,
+}
+
+impl DriftItem {
+    /// Returns whether Postgres lacks the record's row.
+    pub(crate) fn lacks_row(&self) -> bool {
+        self.absent == Some(POSTGRES)
+    }
 }
 
 /// The result of comparing one record.
@@ -130,6 +137,8 @@ pub(crate) fn explained(work: Option<&OpenWork>) -> Option<RecordClass> {
         (true, _) => Some(RecordClass::Pending),
         (false, None) => None,
         (false, Some(MASS_DELETE)) => Some(RecordClass::DeleteWithheld),
+        // It waits for this comparison.
+        (false, Some(ROW_MISSING)) => None,
         (false, Some(UNREADABLE_RECORD)) => Some(RecordClass::Unreadable),
         (false, Some(_)) if work.parked_field.is_some() => Some(RecordClass::Withheld),
         (false, Some(_)) => Some(RecordClass::Parked),

@@ -16,7 +16,7 @@ use crate::ports::salesforce::ScanPage;
 use super::compare::DriftItem;
 use super::full::scan_page;
 use super::page::{Comparer, PageFindings, SeenIds};
-use super::{ReconcileReport, has_time, log};
+use super::{Failures, ReconcileReport, has_time, log};
 
 /// How far back an incremental comparison goes: eight of the usual quarters of an hour, so that some may fail.
 const INCREMENTAL_WINDOW_MS: i64 = 2 * 60 * 60 * 1_000;
@@ -30,33 +30,42 @@ pub(crate) async fn incremental(
         complete: true,
         ..ReconcileReport::default()
     };
+    let mut failures = Failures::default();
     for mapped in job.mapped_objects() {
-        let comparer = Comparer::new(job, mapped, None);
-        let mut since_ms = job.now_ms() - INCREMENTAL_WINDOW_MS;
-        let mut after: Option<SalesforceId> = None;
-        loop {
-            if !has_time(job, deadline) {
-                report.complete = false;
-                break;
-            }
-            let page = changed_page(job, mapped, since_ms, after.as_ref()).await?;
-            if let Some(last) = page.records.last() {
-                since_ms = last.version.modified_ms.unwrap_or(since_ms);
-                after = Some(last.salesforce_id.clone());
-            }
-            let done = page.done;
-            let findings = inspect_changes(&comparer, page).await?;
-            findings.enqueue(&comparer, &mut report).await?;
-            if done {
-                break;
-            }
-        }
+        let compared = object_changes(job, mapped, deadline, &mut report).await;
+        report.complete &= failures.of_table(mapped, compared)?.unwrap_or(false);
     }
     if report.enqueued > 0 {
         job.wake_up_for_due_work().await?;
     }
     log(job, "incremental", &report);
-    Ok(report)
+    failures.end(report)
+}
+
+/// Compares the records of an object that changed recently. Returns whether there was time for all.
+async fn object_changes(
+    job: &Job<'_>,
+    mapped: &MappedObject,
+    deadline: Deadline,
+    report: &mut ReconcileReport,
+) -> Result<bool, Error> {
+    let comparer = Comparer::new(job, mapped, None);
+    let mut since_ms = job.now_ms() - INCREMENTAL_WINDOW_MS;
+    let mut after: Option<SalesforceId> = None;
+    while has_time(job, deadline) {
+        let page = changed_page(job, mapped, since_ms, after.as_ref()).await?;
+        if let Some(last) = page.records.last() {
+            since_ms = last.version.modified_ms.unwrap_or(since_ms);
+            after = Some(last.salesforce_id.clone());
+        }
+        let done = page.done;
+        let findings = inspect_changes(&comparer, page).await?;
+        findings.enqueue(&comparer, report).await?;
+        if done {
+            return Ok(true);
+        }
+    }
+    Ok(false)
 }
 
 /// Finds drift in every object. Enqueues nothing.
@@ -83,17 +92,35 @@ pub(crate) async fn detect(job: &Job<'_>, deadline: Deadline) -> Result<Vec<Drif
 pub(crate) async fn repair(job: &Job<'_>, items: &[DriftItem]) -> Result<usize, Error> {
     let mut enqueued = 0;
     for mapped in job.mapped_objects() {
-        let records: Vec<RecordId> = items
+        let (missing, others): (Vec<&DriftItem>, Vec<&DriftItem>) = items
             .iter()
             .filter(|item| item.object == mapped.sync.object && item.tenant == mapped.tenant)
-            .map(|item| item.record_id)
-            .collect();
-        if !records.is_empty() {
-            enqueued += job.store().enqueue_repair(mapped, &records).await?;
-        }
+            .partition(|item| item.lacks_row());
+        enqueued += enqueue(job, mapped, &ids(&others), &ids(&missing)).await?;
     }
     if enqueued > 0 {
         job.wake_up_for_due_work().await?;
+    }
+    Ok(enqueued)
+}
+
+fn ids(items: &[&DriftItem]) -> Vec<RecordId> {
+    items.iter().map(|item| item.record_id).collect()
+}
+
+/// Enqueues records to be read on both sides; of `missing` no row was found.
+pub(super) async fn enqueue(
+    job: &Job<'_>,
+    mapped: &MappedObject,
+    others: &[RecordId],
+    missing: &[RecordId],
+) -> Result<usize, Error> {
+    let mut enqueued = 0;
+    if !others.is_empty() {
+        enqueued += job.store().enqueue_repair(mapped, others).await?;
+    }
+    if !missing.is_empty() {
+        enqueued += job.store().enqueue_missing_rows(mapped, missing).await?;
     }
     Ok(enqueued)
 }

@@ -22,7 +22,7 @@ use crate::ports::{MappedObject, StreamName};
 
 use super::compare::{DriftItem, compare};
 use super::page::{Comparer, PageFindings, SeenIds, count, settled};
-use super::{ReconcileReport, has_time, log};
+use super::{Failures, ReconcileReport, has_time, log};
 
 /// Rows of one page of a table, and links of one page that Salesforce does not return.
 const ROWS_MAX: usize = 2_000;
@@ -63,6 +63,7 @@ pub(crate) async fn full(
         let begun = job.store().begin_comparison(mapped, options.begin).await?;
         due.extend(begun.map(|_| mapped));
     }
+    let mut failures = Failures::default();
     for mapped in due {
         let stream = StreamName::Comparison(mapped.sync.object.clone());
         let Some(lease) = job.acquire(&stream).await? else {
@@ -81,13 +82,13 @@ pub(crate) async fn full(
         };
         let ended = walk.run(deadline, &mut report, &mut *on_progress).await;
         job.release(walk.lease).await;
-        report.complete &= ended?;
+        report.complete &= failures.of_table(mapped, ended)?.unwrap_or(false);
     }
     if report.enqueued > 0 {
         job.wake_up_for_due_work().await?;
     }
     log(job, "full", &report);
-    Ok(report)
+    failures.end(report)
 }
 
 /// Reads the next page of an object.

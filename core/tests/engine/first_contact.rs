@@ -48,6 +48,44 @@ async fn records_that_no_row_can_recognise_are_not_created_twice() {
 }
 
 #[tokio::test]
+async fn process_that_never_installs_creates_nothing() {
+    let stage = three_on_each_side(false).await;
+    stage.store.migrate().await.unwrap();
+    let captured = stage.capture_salesforce().await;
+    assert_eq!(captured.scanned, 3);
+    stage.capture_postgres().await;
+    stage.sweep().await;
+    let account = ObjectName::parse("Account").unwrap();
+    let applied = stage
+        .engine
+        .apply(&stage.tenant, &account, 0, stage.deadline())
+        .await;
+    let said = format!("{:#}", applied.unwrap_err());
+    assert!(said.contains("has no capture yet"), "{said}");
+    assert!(said.contains("syncline install"), "{said}");
+    stage.engine.release_orphaned_leases().await;
+    let counts = (
+        stage.org.count("Account"),
+        stage.one("select count(*) from account").await,
+    );
+    assert_eq!(counts, (3, json!(3)));
+    let named = "select count(*) from syncline.sync_intent";
+    assert_eq!(stage.one(named).await, json!(0));
+
+    // A person says that they are different ones.
+    stage.install().await;
+    stage
+        .engine
+        .enqueue_existing_rows(&stage.tenant)
+        .await
+        .unwrap();
+    stage.make_due().await;
+    stage.drain().await;
+    assert_eq!(stage.org.count("Account"), 6);
+    stage.assert_equal().await;
+}
+
+#[tokio::test]
 async fn records_with_external_ids_pass_the_first_contact() {
     let stage = three_on_each_side(true).await;
     assert_eq!(errors(&stage).await, []);

@@ -34,6 +34,7 @@ mod logical_replica;
 mod lookups;
 mod mapping;
 mod mass_edits;
+mod missing_rows;
 mod names;
 mod new_fields;
 mod one_side;

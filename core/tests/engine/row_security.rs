@@ -76,6 +76,55 @@ async fn hidden_row_is_not_a_deleted_row() {
 }
 
 #[tokio::test]
+async fn sweep_names_the_hidden_table_and_the_grant() {
+    let (stage, engine, _) = hidden().await;
+    let role = stage.role();
+    stage
+        .sql(&format!(
+            "grant create on schema syncline to {role};
+            alter table syncline.sync_journal owner to {role}"
+        ))
+        .await;
+    let swept = engine.sweep(&stage.tenant).await.unwrap();
+    let [problem] = swept.found.capture_broken.as_slice() else {
+        panic!("one problem: {swept:?}")
+    };
+    let table = "acme Account: row security of public.account hides rows from our role";
+    let grant = format!("alter role \"{role}\" bypassrls");
+    assert!(
+        problem.starts_with(table) && problem.contains(&grant),
+        "{problem}"
+    );
+    // It stays in the status until a sweep sees every row.
+    let status = stage.store.status(&stage.tenant).await.unwrap();
+    let broken = status.objects[0].capture_broken.as_ref().unwrap();
+    assert!(broken.contains(&grant), "{broken}");
+    stage.sql(&grant).await;
+    let swept = engine.sweep(&stage.tenant).await.unwrap();
+    assert_eq!(swept.found.capture_broken, Vec::<String>::new());
+}
+
+#[tokio::test]
+async fn other_objects_are_compared_beside_a_hidden_one() {
+    let (stage, engine, _) = hidden().await;
+    let existing = stage.engine.enqueue_existing_rows(&stage.tenant).await;
+    existing.unwrap();
+    stage.capture_postgres().await;
+    stage
+        .unnoticed("insert into contact (external_id, last_name) values ('c-1', 'Day')")
+        .await;
+    let full = engine.reconcile_full(&stage.tenant, stage.deadline()).await;
+    let said = format!("{:#}", full.unwrap_err());
+    assert!(said.contains("row security of public.account"), "{said}");
+    let lately = engine.reconcile_incremental(&stage.tenant, stage.deadline());
+    lately.await.unwrap_err();
+    stage.capture_postgres().await;
+    stage.apply("Contact").await;
+    assert_eq!(stage.org.count("Contact"), 1);
+    assert_eq!(stage.org.count("Account"), 2);
+}
+
+#[tokio::test]
 async fn other_objects_go_on_beside_a_hidden_one() {
     let (stage, engine, _) = hidden().await;
     stage

@@ -161,9 +161,10 @@ impl RowIdentityMap {
         let entry = &mut self.entries[index];
         entry.dirty = true;
         entry.presence = match change.operation {
-            OutboxOperation::Insert | OutboxOperation::Update | OutboxOperation::Backfill => {
-                Presence::Present
-            }
+            OutboxOperation::Insert | OutboxOperation::Update => Presence::Present,
+            // The row was read when this was enqueued; a delete that is known may have been committed since.
+            OutboxOperation::Backfill if entry.presence == Presence::Deleted => Presence::Deleted,
+            OutboxOperation::Backfill => Presence::Present,
             OutboxOperation::Delete | OutboxOperation::Truncate => Presence::Deleted,
         };
         entry.changed_at_ms = entry.changed_at_ms.max(change.changed_at_ms);

@@ -29,6 +29,8 @@ pub enum Cause {
     ValueTaken,
     /// A trigger has changed what was written to the row.
     RowAltered,
+    /// The row is missing, and no delete of it was captured.
+    RowMissing,
     /// Other rows still point to the row.
     Referenced,
     /// The statement for the row timed out.
@@ -63,6 +65,10 @@ pub const PARENT_ATTEMPTS_MAX: u32 = 10;
 /// Attempts while another row has a unique value, or a trigger changes a value back, after which the value's field or
 /// the record is parked.
 pub const VALUE_ATTEMPTS_MAX: u32 = 4;
+
+/// Attempts without a row of which no delete was captured, after which the record is parked: in these four minutes every
+/// capture that runs has seen a delete.
+pub const ROW_ATTEMPTS_MAX: u32 = 8;
 
 /// Attempts without the parent of a new row, after which the row is written without that lookup.
 pub const LOOKUP_ATTEMPTS_MAX: u32 = 4;
@@ -112,6 +118,7 @@ impl Cause {
             Self::Parent | Self::Referenced => limits(PARENT_ATTEMPTS_MAX),
             Self::Lookup => limits(LOOKUP_ATTEMPTS_MAX),
             Self::ValueTaken => limits(VALUE_ATTEMPTS_MAX),
+            Self::RowMissing => limits(ROW_ATTEMPTS_MAX),
             // Usually the changed value goes to Salesforce at once, and both sides are equal.
             Self::RowAltered => Limits {
                 at_once_first: true,
@@ -195,7 +202,7 @@ impl Attempts {
 mod tests {
     use super::*;
 
-    const EVERY_CAUSE: [Cause; 14] = [
+    const EVERY_CAUSE: [Cause; 15] = [
         Cause::Refused,
         Cause::Unknown,
         Cause::Changed,
@@ -205,6 +212,7 @@ mod tests {
         Cause::KeyTaken,
         Cause::ValueTaken,
         Cause::RowAltered,
+        Cause::RowMissing,
         Cause::Referenced,
         Cause::Timeout,
         Cause::InFlight,

@@ -50,6 +50,17 @@ pub(super) fn check_table(sync: &ObjectSync, table: &TableFacts, findings: &mut 
             fix,
         );
     }
+    if let Some(problem) = &table.other_table {
+        findings.error(
+            None,
+            format!("{name} {problem}; nothing is written before that is decided: rows that it lacks would count as deleted"),
+            &format!(
+                "if {} shall be synchronised with it from now on, run `syncline install`: what it lacks is then created, \
+                 not deleted",
+                sync.object
+            ),
+        );
+    }
     if !table.triggers_installed {
         findings.warning(
             None,

@@ -1,11 +1,13 @@
 //! What is in the way of a plan, and how the lease then ends.
 
 use crate::model::intent::IntentState;
+use crate::model::link::Presence;
 use crate::planner::policy::{Cause, NextStep, Tries, decide, wait_ms};
+use crate::planner::record::RecordPlan;
 use crate::ports::record::{LeaseEnd, LeasedTask, ObservedRecord};
 
 use super::ObjectPlanner;
-use super::reasons::{duplicate_key, worker_lost};
+use super::reasons::{duplicate_key, row_missing, worker_lost};
 
 impl ObjectPlanner<'_> {
     /// Returns how the lease ends if the record cannot be planned now.
@@ -43,6 +45,33 @@ impl ObjectPlanner<'_> {
                 | IntentState::Refused
                 | IntentState::Abandoned => None,
             })
+    }
+
+    /// Returns a wait for evidence if the plan takes a missing row for a deleted one. Absence alone is none: the row may
+    /// be out of our sight, or have another external id since triggers were disabled. A delete entry of the outbox is
+    /// evidence, and so is a comparison; both note it in the link, and wake the record.
+    pub(super) fn missing_row(
+        &self,
+        lease: &LeasedTask,
+        observed: &ObservedRecord,
+        plan: &RecordPlan,
+    ) -> Option<LeaseEnd> {
+        let known = &observed.known;
+        let is_present = known.link.remote_state.presence == Presence::Present;
+        if !observed.rows.is_empty()
+            || !known.link.agreed
+            || !is_present
+            || known.postgres_presence == Presence::Deleted
+            || !plan.explanation.record.decides_delete()
+        {
+            return None;
+        }
+        let reason = "its row is missing, and no delete of it was captured yet";
+        let parked = row_missing(&self.mapped.sync);
+        Some(match wait(lease, Cause::RowMissing, reason) {
+            Some(end) => end.coded(&parked.code),
+            None => LeaseEnd::park(parked),
+        })
     }
 
     /// Returns a wait for the parents of a row that does not exist yet: its table may not take it without them, and

@@ -2,7 +2,7 @@
 
 use crate::config::ObjectSync;
 use crate::model::ids::{FieldName, SalesforceId};
-use crate::planner::policy::UNREADABLE_RECORD;
+use crate::planner::policy::{ROW_MISSING, UNREADABLE_RECORD};
 use crate::ports::record::{ObservedRecord, ParkReason, PostgresRow};
 
 pub(super) fn worker_lost() -> ParkReason {
@@ -47,6 +47,19 @@ pub(super) fn unreadable_record(sync: &ObjectSync, observed: &ObservedRecord) ->
              Nothing is written on either side. If the user should see it, grant View All on {object} and \
              replay; if it was deleted, run `syncline deletes approve {object} --unreadable`",
             id.map_or("", SalesforceId::as_str)
+        ),
+    }
+}
+
+pub(super) fn row_missing(sync: &ObjectSync) -> ParkReason {
+    ParkReason {
+        code: ROW_MISSING.to_owned(),
+        field: None,
+        message: format!(
+            "table {}.{} lacks the row of the record, and no delete of it was captured. Nothing is written on either \
+             side until its row is there, a delete of it is captured, or a comparison of both sides finds it missing, \
+             too: run `syncline compare`",
+            sync.table.schema, sync.table.table
         ),
     }
 }

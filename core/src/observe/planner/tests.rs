@@ -144,7 +144,10 @@ fn observed(base: Json, rows: &[Json], remote_state: Json) -> ObservedRecord {
             },
             generated: false,
             key_conflict: false,
-            postgres_presence: Presence::Present,
+            postgres_presence: match rows.is_empty() {
+                true => Presence::Deleted,
+                false => Presence::Present,
+            },
             postgres_changed_at_ms: None,
             postgres_edited: BTreeMap::new(),
         },
@@ -367,6 +370,7 @@ fn unknown_parent_withholds_its_lookup_alone() {
 
     // A row that does not exist yet waits for its parent first.
     record.rows.clear();
+    record.known.link.agreed = false;
     match end(&lease(), &record) {
         LeaseEnd::Later {
             cause: Some(Cause::Lookup),
@@ -422,6 +426,7 @@ fn facts_and_rules_give_the_same_plan() {
     edited.rows[0].columns["score"] = json!(2);
     let mut deleted = agreed();
     deleted.rows.clear();
+    deleted.known.postgres_presence = Presence::Deleted;
     for record in [agreed(), edited, deleted] {
         let planned = planned(&record);
         let read: ObjectSync = serde_json::from_value(planned.rules.to_json()).unwrap();

@@ -9,8 +9,9 @@ use crate::ports::{MappedObject, StoreError};
 use crate::store::mapped_table::columns::read_columns;
 use crate::store::mapped_table::lookups::{foreign_keys, strange_lookups};
 use crate::store::mapped_table::privileges::{missing_grants, other_owner};
-use crate::store::mapped_table::shape::{canonical_key, mapped_columns};
+use crate::store::mapped_table::shape::{canonical_key, mapped_columns, read_shape_only};
 use crate::store::mapped_table::triggers::capture_problems;
+use crate::store::operations::table_identity::other_table;
 use crate::store::quote;
 use crate::store::tables::capture::installed;
 use crate::store::transaction::Tx;
@@ -56,6 +57,9 @@ pub(crate) async fn table_facts(
         .iter()
         .all(|column| facts.columns.contains_key(*column));
     (facts.was_installed, facts.triggers_installed) = is_installed(tx, mapped, whole).await?;
+    if facts.was_installed && whole {
+        facts.other_table = other_table_problem(tx, mapped).await?;
+    }
     facts.other_owner = other_owner(tx, mapped).await?;
     let missing = missing_grants(tx, mapped).await?;
     let may_read = !missing.iter().any(|grant| grant.to_read);
@@ -64,6 +68,18 @@ pub(crate) async fn table_facts(
         read_rows(tx, mapped, parents, &mut facts).await?;
     }
     Ok(facts)
+}
+
+/// Returns why the table is not the one that capture was installed on.
+async fn other_table_problem(
+    tx: &mut Tx,
+    mapped: &MappedObject,
+) -> Result<Option<String>, StoreError> {
+    let Some(before) = installed(tx, mapped).await? else {
+        return Ok(None);
+    };
+    let shape = read_shape_only(tx, mapped).await?;
+    Ok(other_table(mapped, &shape, &before).map(str::to_owned))
 }
 
 /// Reads what only the rows show.

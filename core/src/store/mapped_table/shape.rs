@@ -41,6 +41,18 @@ pub(crate) struct HiddenRows {
 }
 
 impl HiddenRows {
+    /// Returns what follows from it, and what mends it.
+    pub(crate) fn problem(&self, table: &TableName) -> String {
+        format!(
+            "row security of {}.{} hides rows from our role {}, so nothing is synchronised: a hidden row would count \
+             as deleted. To mend it: {}",
+            table.schema,
+            table.table,
+            self.role,
+            self.fix(table)
+        )
+    }
+
     /// Returns what lets our role see all rows.
     pub(crate) fn fix(&self, table: &TableName) -> String {
         let role = quote::identifier(&self.role);
@@ -154,14 +166,7 @@ pub(crate) async fn read_shape(
     let table = &mapped.sync.table;
     match &shape.hidden_rows {
         None => Ok(shape),
-        Some(hidden) => Err(StoreError::Mapping(format!(
-            "row security of {}.{} hides rows from our role {}, so nothing is synchronised: a hidden row \
-             would count as deleted. To mend it: {}",
-            table.schema,
-            table.table,
-            hidden.role,
-            hidden.fix(table)
-        ))),
+        Some(hidden) => Err(StoreError::Mapping(hidden.problem(table))),
     }
 }
 

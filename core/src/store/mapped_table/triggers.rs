@@ -4,7 +4,7 @@ use serde::Serialize;
 
 use crate::model::ids::{ObjectName, TenantId};
 use crate::ports::{MappedObject, StoreError};
-use crate::store::mapped_table::shape::{TableShape, mapped_columns};
+use crate::store::mapped_table::shape::{HiddenRows, TableShape, mapped_columns};
 use crate::store::quote;
 use crate::store::tables::capture::CaptureProblem;
 use crate::store::transaction::{Tx, recordset};
@@ -172,7 +172,15 @@ struct ProblemRow {
     problem: String,
 }
 
-/// Returns what is wrong with capture, one query for all objects.
+#[derive(sqlx::FromRow)]
+struct HiddenRow {
+    tenant: String,
+    object: String,
+    role: String,
+    owned: bool,
+}
+
+/// Returns what is wrong with capture, with the same queries for all objects.
 pub(crate) async fn capture_problems(
     tx: &mut Tx,
     mapped_objects: &[MappedObject],
@@ -184,16 +192,36 @@ pub(crate) async fn capture_problems(
             sqlx::query_as(FIND_PROBLEMS).bind(recordset(&expected)),
         )
         .await?;
-    rows.into_iter()
-        .map(|row| {
-            let mapped = |error| StoreError::Mapping(format!("checking capture triggers: {error}"));
-            Ok(CaptureProblem {
-                tenant: TenantId::parse(&row.tenant).map_err(mapped)?,
-                object: ObjectName::parse(&row.object).map_err(mapped)?,
-                problem: row.problem,
-            })
-        })
-        .collect()
+    let hidden: Vec<HiddenRow> = tx
+        .rows(
+            "checking row security",
+            sqlx::query_as(FIND_HIDDEN).bind(recordset(&expected)),
+        )
+        .await?;
+    let mut problems: Vec<CaptureProblem> = Vec::new();
+    for mapped in mapped_objects {
+        let (tenant, object) = (&mapped.tenant, &mapped.sync.object);
+        let is_its = |of: (&str, &str)| of == (tenant.as_str(), object.as_str());
+        let hidden = hidden
+            .iter()
+            .filter(|row| is_its((&row.tenant, &row.object)));
+        let hidden = hidden.map(|row| {
+            let rows = HiddenRows {
+                role: row.role.clone(),
+                owned: row.owned,
+            };
+            rows.problem(&mapped.sync.table)
+        });
+        let rows = rows.iter();
+        let found = rows.filter(|row| is_its((&row.tenant, &row.object)));
+        let found = found.map(|row| row.problem.clone());
+        problems.extend(hidden.chain(found).map(|problem| CaptureProblem {
+            tenant: tenant.clone(),
+            object: object.clone(),
+            problem,
+        }));
+    }
+    Ok(problems)
 }
 
 /// Finds triggers of these tenants on relations that are not mapped any more.
@@ -228,6 +256,20 @@ pub(crate) const FIND_STRAYS: &str = "with expected as (
         )
     )";
 
+/// Finds tables whose row security hides rows from our role.
+const FIND_HIDDEN: &str = "select
+        expected.tenant,
+        expected.object,
+        current_user::text as role,
+        pg_has_role(class.relowner, 'usage') as owned
+    from jsonb_to_recordset($1) as expected (tenant text, object text, table_schema text, table_name text)
+    join pg_namespace as namespace on namespace.nspname = expected.table_schema
+    join pg_class as class
+        on class.relnamespace = namespace.oid
+        and class.relname = expected.table_name
+        and class.relkind in ('r', 'p')
+    where row_security_active(class.oid)";
+
 /// Finds problems of capture: tables, partitions, then triggers.
 const FIND_PROBLEMS: &str = "with expected as (
         select expected.*, class.oid as table_oid, capture.table_oid as known_oid, capture.partitions
@@ -259,11 +301,6 @@ const FIND_PROBLEMS: &str = "with expected as (
     from expected
     where table_oid is not null
     and known_oid is null
-    union all
-    select tenant, object, 'row security of ' || table_schema || '.' || table_name || ' hides rows from our role; `syncline check` names the grant'
-    from expected
-    where table_oid is not null
-    and row_security_active(table_oid)
     union all
     select tenant, object, 'another table goes by the name ' || table_schema || '.' || table_name
     from expected

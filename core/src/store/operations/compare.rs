@@ -12,7 +12,8 @@ use crate::store::mapped_table::read::{FoundRows, Locking, RowError, read_rows};
 use crate::store::mapped_table::shape::{TableShape, key_form, read_shape};
 use crate::store::mapped_table::walk::{WalkedRow, rows_after};
 use crate::store::operations::parents::{parents_of, references, remote_parents};
-use crate::store::tables::capture::skew_and_installed;
+use crate::store::operations::table_identity::require_installed_table;
+use crate::store::tables::capture::{installed, skew_and_installed};
 use crate::store::tables::comparison::linked_after;
 use crate::store::tables::intent::live_intents;
 use crate::store::tables::link::{KnownRecord, by_salesforce_id, named, of_rows, resolve_parents};
@@ -49,6 +50,19 @@ async fn read_taken_rows(
     Ok(found)
 }
 
+/// Reads the table's shape. Fails if it is not the table that capture was installed on: the rows that another one
+/// lacks were not deleted.
+async fn read_installed_shape(
+    tx: &mut Tx,
+    mapped: &MappedObject,
+) -> Result<TableShape, StoreError> {
+    let shape = read_shape(tx, mapped).await?;
+    if let Some(before) = installed(tx, mapped).await? {
+        require_installed_table(mapped, &shape, Some(&before))?;
+    }
+    Ok(shape)
+}
+
 /// Reads links and live rows of the records of one page, without locks. Parents are those that the remote state and
 /// the record as read point to.
 pub(super) async fn observe_page(
@@ -65,7 +79,7 @@ pub(super) async fn observe_page(
         None => BTreeSet::new(),
     };
     let named = named_by_others(tx, mapped, seen, &known).await?;
-    let shape = read_shape(tx, mapped).await?;
+    let shape = read_installed_shape(tx, mapped).await?;
     let mut found = read_taken_rows(tx, mapped, &shape, known.iter().collect()).await?;
     let linked = observed(tx, mapped, seen, known, &mut found.rows).await?;
     Ok(ObservedPage {
@@ -161,7 +175,7 @@ pub(super) async fn observe_rows(
     after: Option<&serde_json::Value>,
     limit: usize,
 ) -> Result<RowPage, StoreError> {
-    let shape = read_shape(tx, mapped).await?;
+    let shape = read_installed_shape(tx, mapped).await?;
     let walked = rows_after(tx, mapped, &shape, after, limit).await?;
     let next = match walked.last() {
         Some(last) if walked.len() == limit => Some(last.place.clone()),

@@ -140,6 +140,20 @@ impl ReconcileStore for PgStore {
         Ok(work.len())
     }
 
+    async fn enqueue_missing_rows(
+        &self,
+        mapped: &MappedObject,
+        records: &[RecordId],
+    ) -> Result<usize, StoreError> {
+        let mut tx = self.begin().await?;
+        let ours = link::records_of(&mut tx, mapped, records).await?;
+        link::note_missing_rows(&mut tx, &ours).await?;
+        let work: Vec<NewWork> = ours.into_iter().map(NewWork::refresh).collect();
+        add_work(&mut tx, &work).await?;
+        tx.commit().await?;
+        Ok(work.len())
+    }
+
     async fn enqueue_unknown_rows(
         &self,
         mapped: &MappedObject,

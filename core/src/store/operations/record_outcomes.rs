@@ -343,7 +343,7 @@ impl LeasedRecord {
             }
         }
         self.forget_edits(planned, settlement, &mut known);
-        known.postgres_presence = self.presence(known.postgres_presence);
+        known.postgres_presence = self.presence(&known);
         self.take_name(mapped, &mut known);
         known
     }
@@ -389,8 +389,11 @@ impl LeasedRecord {
         }
     }
 
-    fn presence(&self, before: Presence) -> Presence {
+    fn presence(&self, known: &KnownRecord) -> Presence {
+        let before = known.postgres_presence;
         match (&self.row, !self.observed.rows.is_empty()) {
+            // That a row is not there shows no delete while both sides agree on it.
+            (None, false) if known.link.agreed => before,
             (Some(RowOutcome::Gone), _) => Presence::Deleted,
             (Some(RowOutcome::Stands(_)), _) | (None, true) => Presence::Present,
             (None | Some(RowOutcome::KeyTaken | RowOutcome::Suppressed), _) => match before {

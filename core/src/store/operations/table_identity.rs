@@ -16,7 +16,9 @@ use crate::store::transaction::Tx;
 /// How the mapped table stands to the one that capture was installed on.
 #[derive(Debug, PartialEq, Eq)]
 enum TableIdentity {
-    /// The same, or the first.
+    /// Capture was never installed for the object.
+    First,
+    /// The same.
     Same,
     /// The mapping names another table.
     Renamed,
@@ -30,7 +32,7 @@ impl TableIdentity {
     fn of(installed: Option<&Installed>, mapped: &MappedObject, shape: &TableShape) -> Self {
         let table = &mapped.sync.table;
         match installed {
-            None => Self::Same,
+            None => Self::First,
             Some(before) if before.oid == shape.oid && before.lost_partitions => {
                 Self::LostPartitions
             }
@@ -46,24 +48,46 @@ impl TableIdentity {
     }
 }
 
-/// Fails if the object's records were agreed on with another table than the one that is mapped now.
+/// Fails unless capture was installed on the table that is mapped now: before that, no one has looked whether each
+/// side recognises the records of the other, and those of another table would count as deleted.
 pub(super) fn require_installed_table(
     mapped: &MappedObject,
     shape: &TableShape,
     before: Option<&Installed>,
 ) -> Result<(), StoreError> {
     let table = &mapped.sync.table;
-    let problem = match TableIdentity::of(before, mapped, shape) {
-        TableIdentity::Same => return Ok(()),
-        TableIdentity::Renamed => "is not the table that capture is installed on",
-        TableIdentity::Rebuilt => "was recreated since capture was installed on it",
-        TableIdentity::LostPartitions => "has lost a partition since capture was installed on it",
+    let problem = match before {
+        None => Some(
+            "has no capture yet, so nothing is written: records that the other side has, too, would be created twice"
+                .to_owned(),
+        ),
+        Some(before) => other_table(mapped, shape, before).map(|problem| {
+            format!("{problem}, so nothing is written: rows that are missing from it would count as deleted")
+        }),
     };
-    Err(StoreError::Mapping(format!(
-        "table {}.{} of {} {problem}, so nothing is written: rows that are missing from it would count as deleted. Run \
-         `syncline install`",
-        table.schema, table.table, mapped.sync.object
-    )))
+    match problem {
+        None => Ok(()),
+        Some(problem) => Err(StoreError::Mapping(format!(
+            "table {}.{} of {} {problem}. Run `syncline install`",
+            table.schema, table.table, mapped.sync.object
+        ))),
+    }
+}
+
+/// Returns why the table is not the one that the object's records were agreed on with.
+pub(crate) fn other_table(
+    mapped: &MappedObject,
+    shape: &TableShape,
+    before: &Installed,
+) -> Option<&'static str> {
+    match TableIdentity::of(Some(before), mapped, shape) {
+        TableIdentity::First | TableIdentity::Same => None,
+        TableIdentity::Renamed => Some("is not the table that capture is installed on"),
+        TableIdentity::Rebuilt => Some("was recreated since capture was installed on it"),
+        TableIdentity::LostPartitions => {
+            Some("has lost a partition since capture was installed on it")
+        }
+    }
 }
 
 /// Takes the table that is mapped now as the object's own. If it is another one than before, what both
@@ -89,7 +113,7 @@ pub(super) async fn adopt_table(
     match TableIdentity::of(before.as_ref(), mapped, shape) {
         TableIdentity::Renamed => forget_agreements(tx, mapped).await,
         _ if new_table => forget_agreements(tx, mapped).await,
-        TableIdentity::Same => Ok(()),
+        TableIdentity::First | TableIdentity::Same => Ok(()),
         TableIdentity::Rebuilt => require_rows(tx, mapped, "was recreated").await,
         TableIdentity::LostPartitions => require_rows(tx, mapped, "has lost a partition").await,
     }
