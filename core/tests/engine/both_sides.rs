@@ -5,6 +5,7 @@ use syncline::Side;
 use syncline::ports::MappedObject;
 use syncline::store::{ConflictFilter, Resolution, SyncConflict};
 
+use crate::mapping::with_line;
 use crate::stage::Stage;
 
 /// Opens a stage with one account that is in sync; returns its Salesforce id.
@@ -149,6 +150,36 @@ async fn trigger_that_changes_an_owned_value_is_reported_not_fought() {
         json!("ENERGY3")
     );
     assert_eq!(stage.org.value(&id, "Industry").as_deref(), Some("Energy"));
+}
+
+#[tokio::test]
+async fn parked_altered_row_is_woken_by_its_parent() {
+    let stage = Stage::with_mapping(&with_line("where = \"Type = 'Customer'\"")).await;
+    stage.drain().await;
+    shout(&stage, "industry").await;
+    let eve = json!({"Name": "Eve", "Type": "Prospect", "External_Id__c": "a-1"});
+    let eve = stage.org.insert("Account", eve);
+    stage.org.insert(
+        "Account",
+        json!({
+            "Name": "Ada", "Type": "Customer", "Industry": "Energy", "ParentId": eve, "External_Id__c": "a-2",
+        }),
+    );
+    for _ in 0..12 {
+        stage.drain().await;
+        stage.make_due().await;
+    }
+    let tasks = "select state, code, awaits from syncline.sync_task";
+    assert_eq!(
+        stage.rows(tasks).await,
+        [json!({"state": "parked", "code": "row_altered", "awaits": [eve]})]
+    );
+
+    stage.org.advance_ms(1_000);
+    stage.org.update(&eve, json!({"Type": "Customer"}));
+    stage.drain().await;
+    let parent = "select parent_external_id from account where external_id = 'a-2'";
+    assert_eq!(stage.one(parent).await, json!("a-1"));
 }
 
 #[tokio::test]

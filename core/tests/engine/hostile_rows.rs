@@ -207,6 +207,63 @@ async fn taken_unique_value_waits_then_stops_its_field_alone() {
 }
 
 #[tokio::test]
+async fn taken_key_is_tried_a_few_times_then_stops_its_record_alone() {
+    let stage = Stage::prepared(MAPPING).await;
+    // The table takes 'A-2' and 'a-2' for one key, and the row of it was never captured.
+    stage
+        .sql(
+            "create collation nocase (provider = icu, locale = 'und-u-ks-level2', deterministic = false);
+            alter table account drop constraint account_external_id_key;
+            create unique index one_key on account (external_id collate nocase);
+            insert into account (external_id, name) values ('A-2', 'Mine')",
+        )
+        .await;
+    stage.install().await;
+    created_in_salesforce(&stage, 3);
+    stage.drain().await;
+    assert_eq!(rows_of(&stage, "name").await.len(), 3);
+    assert_eq!(waiting(&stage).await, [json!("key_taken")]);
+    let wait = "select due_at - updated_at >= interval '300 milliseconds' from syncline.sync_task";
+    assert_eq!(stage.one(wait).await, json!(true), "it waits");
+    let mut rounds = 0;
+    while parked(&stage).await.is_empty() {
+        rounds += 1;
+        assert!(rounds < 12, "it does not end");
+        stage.make_due().await;
+        stage.apply("Account").await;
+    }
+    assert_eq!(
+        parked(&stage).await,
+        [json!(["a-2", "duplicate_value", null])]
+    );
+    stage.make_due().await;
+    assert_eq!(stage.apply("Account").await.leased, 0, "it is parked");
+    assert_eq!(stage.org.count("Account"), 3);
+}
+
+#[tokio::test]
+async fn suppressed_insert_stops_its_record_with_the_true_reason() {
+    let stage = Stage::with_mapping(MAPPING).await;
+    stage
+        .sql(
+            "create function no() returns trigger language plpgsql as $$ begin
+                if new.external_id = 'a-2' then return null; end if;
+                return new;
+            end $$;
+            create trigger no before insert on account for each row execute function no()",
+        )
+        .await;
+    created_in_salesforce(&stage, 3);
+    stage.drain().await;
+    wait_out(&stage).await;
+    assert_eq!(rows_of(&stage, "name").await.len(), 2);
+    assert_eq!(
+        parked(&stage).await,
+        [json!(["a-2", "row_write_suppressed", null])]
+    );
+}
+
+#[tokio::test]
 async fn values_of_unmapped_columns_stay_out_of_dead_letters() {
     for (obstacle, kept) in [
         (

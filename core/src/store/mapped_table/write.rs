@@ -337,7 +337,18 @@ async fn insert(
             sqlx::query_as(AssertSqlSafe(sql)).bind(recordset(&rows)),
         )
         .await?;
-    match_inserted(mapped, &inserts, returned, outcomes)
+    match_inserted(mapped, &inserts, returned, outcomes)?;
+    // A taken key would have been refused.
+    let missing = match kind.must_insert {
+        true => RowOutcome::Suppressed,
+        false => RowOutcome::KeyTaken,
+    };
+    for insert in inserts {
+        outcomes
+            .entry(insert.record_id)
+            .or_insert_with(|| missing.clone());
+    }
+    Ok(())
 }
 
 /// Returns the inserts without those whose key another one has: that of two records, of which one is seen under a name
@@ -392,11 +403,6 @@ fn match_inserted(
             }
             None => return Err(RowError::Refused(key_rewritten(mapped))),
         }
-    }
-    for insert in inserts {
-        outcomes
-            .entry(insert.record_id)
-            .or_insert(RowOutcome::KeyTaken);
     }
     Ok(())
 }

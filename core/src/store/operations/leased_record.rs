@@ -364,8 +364,8 @@ impl LeasedRecord {
         }
     }
 
-    /// Removes columns from the write to the row, and adds the reason why each is parked. If no column
-    /// remains, the update is dropped.
+    /// Removes columns from the write to the row, and adds the reason why each is parked, or the parent that it waits
+    /// for. If no column remains, the update is dropped.
     pub(super) fn leave_out(&mut self, mapped: &MappedObject, rejected: &Rejected) {
         let Ok(PlannedRecord {
             postgres, withheld, ..
@@ -376,6 +376,17 @@ impl LeasedRecord {
         let mut is_empty = false;
         if let Some(PlannedPostgres::Insert(columns) | PlannedPostgres::Update(columns)) = postgres
         {
+            let lacks_parent = |column: &String| {
+                let refusal = rejected.get(column);
+                refusal.is_some_and(|refusal| refusal.kind == RefusalKind::ParentMissing)
+            };
+            let parents = columns.iter().filter(|(column, _)| lacks_parent(column));
+            withheld
+                .awaits
+                .extend(parents.map(|(_, value)| match value {
+                    Json::String(external_id) => external_id.clone(),
+                    other => other.to_string(),
+                }));
             columns.retain(|column, _| !rejected.contains_key(column));
             is_empty = columns.is_empty();
         }

@@ -330,18 +330,22 @@ impl Writing<'_> {
             match self.attempt(tx, &[*record], &BTreeSet::new()).await? {
                 Ok(()) => {}
                 Err(refusal) if waits_for_others(refusal.kind) => {
-                    self.refuse(&[*record], &refusal);
-                    waiting.push(*record);
+                    waiting.push((*record, refusal));
                 }
                 Err(refusal) => self.write_alone(tx, *record, refusal).await?,
             }
         }
-        // If all of them wait, they stay refused.
-        Ok(if waiting.len() < group.len() {
-            waiting
-        } else {
-            Vec::new()
-        })
+        if waiting.len() < group.len() {
+            for (record, refusal) in &waiting {
+                self.refuse(&[*record], refusal);
+            }
+            return Ok(waiting.into_iter().map(|(record, _)| record).collect());
+        }
+        // No other row of the group helps them.
+        for (record, refusal) in waiting {
+            self.write_alone(tx, record, refusal).await?;
+        }
+        Ok(Vec::new())
     }
 
     /// Returns the columns whose unique values the rows exchange, if the rows were refused because of them.
@@ -362,15 +366,14 @@ impl Writing<'_> {
         mut refusal: RowRefusal,
     ) -> Result<(), StoreError> {
         let lease = &self.records[record].lease;
+        let waits_longer = |cause| {
+            let tries = Tries::of(lease.record_id, &lease.attempts);
+            decide(cause, tries) != NextStep::Park
+        };
         let waits = match refusal.kind {
-            RefusalKind::Contended
-            | RefusalKind::TimedOut
-            | RefusalKind::ParentMissing
-            | RefusalKind::StillReferenced => true,
-            RefusalKind::ValueTaken => {
-                let tries = Tries::of(lease.record_id, &lease.attempts);
-                decide(Cause::ValueTaken, tries) != NextStep::Park
-            }
+            RefusalKind::Contended | RefusalKind::TimedOut | RefusalKind::StillReferenced => true,
+            RefusalKind::ParentMissing => waits_longer(Cause::Parent),
+            RefusalKind::ValueTaken => waits_longer(Cause::ValueTaken),
             RefusalKind::ValueRejected | RefusalKind::ConstraintRejected | RefusalKind::Raised => {
                 false
             }

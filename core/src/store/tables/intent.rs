@@ -9,7 +9,7 @@ use uuid::Uuid;
 use crate::model::ids::{FencingToken, FieldName, IntentId, RecordId};
 use crate::model::intent::{Intent, IntentState, WriteAction};
 use crate::model::value::Payload;
-use crate::ports::record::{LeasedTask, ParkReason, RefusedValue};
+use crate::ports::record::{LeasedTask, MISSING_PARENT, ParkReason, RefusedValue};
 use crate::ports::salesforce::Refusal;
 use crate::ports::{MappedObject, StoreError};
 use crate::store::enum_text::{enum_text, parse_enum};
@@ -194,6 +194,10 @@ struct RefusedRow {
     refusal: Json<SavedRefusal>,
 }
 
+/// How long a lookup is not sent again to a parent that Salesforce did not know. Its creation wakes the record sooner;
+/// that our user may see it from now on does not.
+const PARENT_REFUSED_MINUTES: i32 = 60;
+
 /// Returns the values that were refused in earlier attempts, newest first. A first attempt sends all values,
 /// because the reason may not exist any more.
 pub(crate) async fn refused_values(
@@ -217,9 +221,12 @@ pub(crate) async fn refused_values(
                 where record_id = any($1)
                 and state = 'refused'
                 and refusal ? 'withheld'
+                and (refusal ->> 'code' <> $2 or created_at > syncline.clock() - make_interval(mins => $3))
                 order by record_id, created_at desc, intent_id",
             )
-            .bind(tried),
+            .bind(tried)
+            .bind(MISSING_PARENT)
+            .bind(PARENT_REFUSED_MINUTES),
         )
         .await?;
     let mut refused: BTreeMap<RecordId, Vec<RefusedValue>> = BTreeMap::new();
