@@ -125,8 +125,9 @@ pub(crate) enum Command {
     ///
     /// Exit status 1 if records are not synchronised at all: capture was never installed or is broken, a capture of
     /// either side or the sweep has not ended well for five minutes, records are due and no apply runs, comparisons fail
-    /// or do not run, or the org, the database or a field cannot be used. Open conflicts and parked records are counted,
-    /// and do not change the exit status; `syncline compare` returns 1 for them.
+    /// or do not run, the last comparison found most records of an object unequal, the delete guard withholds deletes, or
+    /// the org, the database or a field cannot be used. Open conflicts and other parked records are counted, and do not
+    /// change the exit status; `syncline compare` returns 1 for them.
     #[command(
         after_help = "Examples:\n  syncline status\n  syncline status --json --stale-minutes 40"
     )]

@@ -8,6 +8,7 @@ use serde_json::json;
 use syncline::config::{CaptureMode, TenantConfig};
 use syncline::model::ids::ObjectName;
 use syncline::ports::StreamName;
+use syncline::ports::comparison::RecordClass;
 use syncline::ports::job_store::{JobKind, Outage, WithheldField};
 use syncline::store::{CheckpointState, JobStatus, ObjectStatus, TenantStatus};
 
@@ -73,9 +74,12 @@ fn problems(status: &TenantStatus, config: &TenantConfig, stale: f64) -> Vec<Str
                 "capture was never installed for {object}, so edits in its table are not seen: run `syncline install`"
             ));
         } else if let Some(broken) = broken {
-            problems.push(format!(
-                "capture of {object} is broken ({broken}): run `syncline install`"
-            ));
+            // Row security names the grant that lets our role see the rows: installing again does not.
+            let fix = match broken.contains("To mend it: ") {
+                true => "",
+                false => ": run `syncline install`",
+            };
+            problems.push(format!("capture of {object} is broken ({broken}){fix}"));
         }
         problems.extend(known.and_then(|known| known.events_missing.clone()));
     }
@@ -94,6 +98,8 @@ fn problems(status: &TenantStatus, config: &TenantConfig, stale: f64) -> Vec<Str
     );
     problems.extend(idle_apply(status, stale));
     problems.extend(missing_comparison(status));
+    problems.extend(status.objects.iter().filter_map(unexplained_records));
+    problems.extend(status.objects.iter().filter_map(withheld_deletes));
     problems.extend(
         status
             .jobs
@@ -224,6 +230,38 @@ fn missing_comparison(status: &TenantStatus) -> Option<String> {
     let job = (JobKind::Compare, None);
     let late = seconds_without(status, job)?;
     (late > COMPARISON_AGE_MAX).then(|| not_ending_well(status, job, late, COMPARISON_AGE_MAX))
+}
+
+/// Most records that a comparison may find without an explanation before that is a problem: it has them mended.
+const UNEXPLAINED_MAX: u64 = 5;
+
+/// Returns that the last full comparison found most of an object's records unequal, as in an emptied table. Rows that
+/// were left out on purpose when capture was installed do not count.
+fn unexplained_records(object: &ObjectStatus) -> Option<String> {
+    let last = object.last_comparison.as_ref()?;
+    let counted = [RecordClass::OnlyInSalesforce, RecordClass::Unexplained];
+    let found = counted.map(|class| last.classes.get(&class).copied().unwrap_or_default());
+    let unexplained: u64 = found.iter().sum();
+    (unexplained > UNEXPLAINED_MAX.max(last.records / 2)).then(|| {
+        format!(
+            "the last full comparison of {} found {unexplained} of {} records that nothing explains ({}): look whether \
+             the table, the org or the filter is the right one, then run `syncline compare`",
+            object.object,
+            last.records,
+            compare::classes_text(&last.classes)
+        )
+    })
+}
+
+/// Returns that deletes wait for a person, because there were too many.
+fn withheld_deletes(object: &ObjectStatus) -> Option<String> {
+    (object.withheld_deletes > 0).then(|| {
+        format!(
+            "the delete guard withholds {} deletes of {}: run `syncline deletes approve {}` if they are meant, else bring \
+             the records back",
+            object.withheld_deletes, object.object, object.object
+        )
+    })
 }
 
 /// Returns why comparisons fail. They may be scheduled at any interval, so only errors show that they are late.
@@ -395,12 +433,6 @@ fn comparison_text(object: &ObjectStatus) -> String {
 
 fn remarks(object: &ObjectStatus) -> Vec<String> {
     let mut remarks = Vec::new();
-    if object.withheld_deletes > 0 {
-        remarks.push(format!(
-            "the delete guard withholds {} deletes, there were too many at once: run `syncline deletes approve {}`",
-            object.withheld_deletes, object.object
-        ));
-    }
     if object.needs_resync {
         remarks.push("needs resync: all its records are being read again".to_owned());
     }

@@ -6,12 +6,12 @@ use crate::scene::Scene;
 
 async fn with_accounts() -> Scene {
     let scene = Scene::set().await;
-    scene
-        .sql("insert into account (external_id, name) select 'C-' || n, 'A' || n from generate_series(1, 3) as n")
-        .await;
+    scene.sql(ACCOUNTS).await;
     scene.drain().await;
     scene
 }
+
+const ACCOUNTS: &str = "insert into account (external_id, name) select 'C-' || n, 'A' || n from generate_series(1, 3) as n";
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn equal_sides_end_well() {
@@ -78,4 +78,42 @@ async fn explained_differences_without_a_fault_end_well() {
     let (status, printed) = scene.failing(&["compare"]).await;
     assert_eq!(status, 1);
     assert!(printed.contains("1 parked"), "{printed}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn emptied_table_is_a_problem_of_the_status() {
+    const ROWS: &str = "insert into account (external_id, name) select 'C-' || n, 'A' || n from generate_series(1, 20) as n";
+    let scene = Scene::set().await;
+    scene.sql(ROWS).await;
+    scene.drain().await;
+    scene.syncline(&["compare"]).await;
+    scene.syncline(&["status"]).await;
+    // Nothing is captured of this, so before a comparison nothing shows it.
+    scene
+        .sql(
+            "begin;
+            insert into syncline.engine_tx (xid) values (pg_current_xact_id());
+            delete from account;
+            delete from syncline.engine_tx;
+            commit",
+        )
+        .await;
+    let (_, printed) = scene.failing(&["compare"]).await;
+    assert!(printed.contains("20 only_in_salesforce"), "{printed}");
+    let (status, printed) = scene.failing(&["status"]).await;
+    assert_eq!(status, 1);
+    let problem =
+        "PROBLEM: the last full comparison of Account found 20 of 20 records that nothing explains";
+    assert!(printed.contains(problem), "{printed}");
+
+    scene.drain().await;
+    assert_eq!(scene.accounts(), 20);
+    let (_, printed) = scene.failing(&["status"]).await;
+    let problem = "PROBLEM: the delete guard withholds 20 deletes of Account: run `syncline deletes approve Account`";
+    assert!(printed.contains(problem), "{printed}");
+
+    scene.sql(ROWS).await;
+    scene.drain().await;
+    scene.syncline(&["compare"]).await;
+    scene.syncline(&["status"]).await;
 }

@@ -10,6 +10,7 @@ mod adopting;
 mod checking;
 mod comparing;
 mod configuring;
+mod first_contact;
 mod operating;
 mod ordered;
 mod scene;

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use salesforce_org::server::{self, Options, Running};
 use salesforce_org::{FaultAction, Org, RecordId, Request, local};
-use serde_json::Value as Json;
+use serde_json::{Value as Json, json};
 use syncline::SyncEngine;
 use syncline::capture::CaptureOptions;
 use syncline::host::instance::{Instance, WakeUpTarget};
@@ -46,6 +46,13 @@ pub(crate) struct Scene {
 impl Scene {
     /// Starts both sides, and installs control plane and triggers.
     pub(crate) async fn set() -> Self {
+        let scene = Box::pin(Self::migrated()).await;
+        scene.syncline(&["install"]).await;
+        scene
+    }
+
+    /// Starts both sides, and installs the control plane alone.
+    pub(crate) async fn migrated() -> Self {
         let database = TestDatabase::empty().await;
         let org = server::start(Org::default(), &Options::default())
             .await
@@ -70,15 +77,19 @@ impl Scene {
         };
         scene.sql(TABLE).await;
         scene.syncline(&["migrate"]).await;
-        scene.syncline(&["install"]).await;
         scene
+    }
+
+    /// Returns the place of the secret that the org accepts.
+    pub(crate) fn secret(&self) -> String {
+        format!("file:{}", self.folder.path().join("secret").display())
     }
 
     /// Adds tenants of the same database to the configuration, each with a table of its own and this secret.
     pub(crate) fn add_tenants(&self, names: &[String], secret: &str) {
         let path = self.folder.path().join("syncline.toml");
         let acme = std::fs::read_to_string(&path).expect("the configuration");
-        let known = format!("file:{}", self.folder.path().join("secret").display());
+        let known = self.secret();
         let mut all = acme.clone();
         for name in names {
             let tenant = acme
@@ -205,6 +216,27 @@ impl Scene {
             org.update_as(local::PERSON, id, &fields)
                 .expect("a person's edit");
         });
+    }
+
+    /// Creates an account as a Salesforce user.
+    pub(crate) fn create(&self, fields: &Json) {
+        let created = self
+            .org
+            .with_org(|org| org.insert_as(local::PERSON, "Account", fields));
+        created.expect("a person's account");
+    }
+
+    /// Returns how many accounts the org has.
+    pub(crate) fn accounts(&self) -> usize {
+        self.org.with_org(|org| org.count("Account"))
+    }
+
+    /// Hides these fields from our user, and shows all others.
+    pub(crate) fn hide(&self, fields: &[&str]) {
+        let order = json!({"user": local::INTEGRATION_USER, "hidden_fields": fields});
+        let request = Request::new("POST", "/_org/permissions").json(&order);
+        let answer = self.org.with_org(|org| org.request(&request));
+        assert_eq!(answer.status, 200, "{:?}", answer.to_json());
     }
 
     /// Makes the org refuse the next write of the account with this error.

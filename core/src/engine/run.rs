@@ -136,12 +136,22 @@ impl SyncEngine {
     }
 
     async fn keep_sweeping(self, tenant: TenantId) {
+        let mut has_forgotten = false;
         while !self.shared().stopping() {
             self.release_orphaned_leases().await;
+            has_forgotten = has_forgotten || self.forget_wake_ups(&tenant).await.is_ok();
             let swept = self.sweep(&tenant).await;
             self.rest_after(&tenant, "sweep", swept.err()).await;
             self.shared().pause(SWEEP_EVERY).await;
         }
+    }
+
+    /// Frees the permits of wake-ups that a process before this one had in its memory: no one receives those any more,
+    /// and the sweep would send none until their permits expire. One that another process holds has its wake-up sent
+    /// twice, which changes nothing.
+    async fn forget_wake_ups(&self, tenant: &TenantId) -> Result<(), Error> {
+        let job = self.job(tenant).await?;
+        Ok(job.store().free_permits(tenant).await?)
     }
 
     /// Compares what changed lately, and everything once a day in slices.

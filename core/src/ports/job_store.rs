@@ -100,6 +100,9 @@ pub trait JobStore: Send + Sync {
         delayed: DelayedWakeUp,
     ) -> Result<NextWakeUp, StoreError>;
 
+    /// Frees every permit of the tenant: its wake-ups are in no queue any more.
+    async fn free_permits(&self, tenant: &TenantId) -> Result<(), StoreError>;
+
     /// Frees the permit even if there is work, because the worker cannot continue.
     async fn free_permit(
         &self,

@@ -2,6 +2,7 @@
 
 use serde_json::json;
 
+use crate::mapping::MAPPING;
 use crate::stage::Stage;
 
 /// Records of one call, and of its one event.
@@ -35,6 +36,51 @@ async fn mass_edit_is_recorded_in_bounded_parts() {
     let captured = stage.capture_salesforce().await;
     assert_eq!(captured.counts.seen, 2_400);
     // Twelve events of 200 records each, which one batch of events would hold.
+    assert!(captured.batches >= 2, "{captured:?}");
+}
+
+/// Makes Postgres refuse a statement that journals more than this many bytes of values or more than this many records.
+pub(crate) async fn bound_statements(stage: &Stage, bytes: usize, records: usize) {
+    stage
+        .sql(&format!(
+            "create function bounded() returns trigger language plpgsql as $$
+            begin
+                if (select count(*) > {records} or sum(octet_length(payload::text)) > {bytes} from added) then
+                    raise exception 'too much in one statement: %', (select count(*) from added);
+                end if;
+                return null;
+            end $$;
+            create trigger bounded after insert on syncline.sync_journal
+                referencing new table as added
+                for each statement execute function bounded()"
+        ))
+        .await;
+}
+
+#[tokio::test]
+async fn long_texts_are_recorded_in_parts_of_bounded_bytes() {
+    let mapping = MAPPING.replacen(
+        "Phone         = { column = \"phone\" }",
+        "Phone         = { column = \"phone\" }\nDescription   = { column = \"description\" }",
+        1,
+    );
+    let stage = Stage::prepared(&mapping).await;
+    stage
+        .sql("alter table account add column description text")
+        .await;
+    stage.install().await;
+    let ids = captured_accounts(&stage, 800).await;
+    // Far fewer records than one transaction may have, and 24 MiB of text.
+    let text = "x".repeat(32_000);
+    for ids in ids.chunks(CALL_RECORDS) {
+        stage
+            .org
+            .update_together(ids, &json!({"Description": text}));
+    }
+    // 16 MiB are a part.
+    bound_statements(&stage, 17 * 1024 * 1024, 2_000).await;
+    let captured = stage.capture_salesforce().await;
+    assert_eq!(captured.counts.journaled, 800);
     assert!(captured.batches >= 2, "{captured:?}");
 }
 

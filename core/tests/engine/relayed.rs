@@ -8,6 +8,7 @@ use syncline::model::schema::FieldType;
 use syncline::salesforce::{ALL_CHANGES_TOPIC, RelayedEvent};
 
 use crate::mapping::{MAPPING, with_line};
+use crate::mass_edits::bound_statements;
 use crate::stage::Stage;
 
 /// Changes a mapping to capture by relay.
@@ -34,16 +35,20 @@ impl Relay {
 
     /// Returns the envelopes of all events since the last call.
     fn take(&mut self, stage: &Stage) -> Vec<Json> {
-        let (events, head) = stage.org.with(|org| {
-            let fetched = org.fetch(ALL_CHANGES_TOPIC, &self.position, 1_000).unwrap();
-            let decoded: Vec<DecodedEvent> = fetched
-                .events
-                .iter()
-                .map(|event| org.decode(event))
-                .collect();
-            (decoded, fetched.latest_replay_id)
-        });
-        self.position = Position::After(head);
+        let mut events: Vec<DecodedEvent> = Vec::new();
+        loop {
+            let (fetched, head) = stage.org.with(|org| {
+                let fetched = org.fetch(ALL_CHANGES_TOPIC, &self.position, 1_000).unwrap();
+                let decoded = fetched.events.iter().map(|event| org.decode(event));
+                let decoded: Vec<DecodedEvent> = decoded.collect();
+                (decoded, fetched.latest_replay_id)
+            });
+            let before = std::mem::replace(&mut self.position, Position::After(head));
+            if before == self.position {
+                break;
+            }
+            events.extend(fetched);
+        }
         let org_id = stage.org.with(|org| org.org_id());
         events
             .iter()
@@ -224,6 +229,88 @@ async fn relayed_echo_of_our_own_write_causes_nothing() {
 }
 
 #[tokio::test]
+async fn edit_that_is_relayed_before_our_echo_stands() {
+    for (is_one_batch, apply_between) in [(false, false), (false, true), (true, false)] {
+        let (stage, mut relay) = started(MAPPING).await;
+        stage
+            .sql("insert into account (external_id, name, phone) values ('a-1', 'Ada', '1')")
+            .await;
+        stage.drain().await;
+        deliver(&stage, &relay.take(&stage)).await;
+        stage.drain().await;
+        stage.sql("update account set phone = '2'").await;
+        stage.drain().await;
+        let echo = relay.take(&stage);
+        let id = stage.org.id_of("Account", "a-1").unwrap();
+        stage.org.advance_ms(2_000);
+        stage.org.update(&id, json!({"Phone": "3"}));
+        let later = relay.take(&stage);
+        assert_eq!((echo.len(), later.len()), (1, 1));
+        if is_one_batch {
+            deliver(&stage, &[later, echo].concat()).await;
+        } else {
+            deliver(&stage, &later).await;
+            if apply_between {
+                stage.apply("Account").await;
+            }
+            deliver(&stage, &echo).await;
+        }
+        for _ in 0..3 {
+            stage.drain().await;
+            stage.make_due().await;
+        }
+        stage.assert_equal().await;
+        let phone = stage.one("select phone from account").await;
+        assert_eq!(phone, json!("3"), "{is_one_batch} {apply_between}");
+        let lost = "select count(*) from syncline.sync_discarded_value";
+        assert_eq!(stage.one(lost).await, json!(0));
+        assert_eq!(stage.conflicts().await, Vec::<Json>::new());
+    }
+}
+
+#[tokio::test]
+async fn edit_that_our_write_replaced_is_logged_in_every_order() {
+    for (is_echo_first, is_one_batch) in [(true, false), (false, false), (false, true)] {
+        let mapping = with_line("conflicts = \"postgres_wins\"");
+        let (stage, mut relay) = started(&mapping).await;
+        stage
+            .sql("insert into account (external_id, name, phone) values ('a-1', 'Ada', '1')")
+            .await;
+        stage.drain().await;
+        deliver(&stage, &relay.take(&stage)).await;
+        stage.drain().await;
+        let id = stage.org.id_of("Account", "a-1").unwrap();
+        stage.org.advance_ms(2_000);
+        stage.org.update(&id, json!({"Phone": "3"}));
+        let edit = relay.take(&stage);
+        stage.org.advance_ms(2_000);
+        stage.sql("update account set phone = '2'").await;
+        stage.drain().await;
+        let echo = relay.take(&stage);
+        let batches = match (is_one_batch, is_echo_first) {
+            (true, _) => vec![[echo, edit].concat()],
+            (false, true) => vec![echo, edit],
+            (false, false) => vec![edit, echo],
+        };
+        for batch in &batches {
+            deliver(&stage, batch).await;
+        }
+        for _ in 0..3 {
+            stage.drain().await;
+            stage.make_due().await;
+        }
+        stage.assert_equal().await;
+        assert_eq!(stage.one("select phone from account").await, json!("2"));
+        let lost = "select side, value from syncline.sync_discarded_value";
+        assert_eq!(
+            stage.rows(lost).await,
+            [json!({"side": "salesforce", "value": "3"})],
+            "{is_echo_first} {is_one_batch}"
+        );
+    }
+}
+
+#[tokio::test]
 async fn lost_events_cause_a_resync_of_their_object() {
     let (stage, mut relay) = started(MAPPING).await;
     stage
@@ -239,6 +326,33 @@ async fn lost_events_cause_a_resync_of_their_object() {
     stage.drain().await;
     stage.assert_equal().await;
     assert_eq!(stage.one("select count(*) from account").await, json!(1));
+}
+
+#[tokio::test]
+async fn relayed_mass_edit_is_recorded_in_bounded_parts() {
+    let (stage, mut relay) = started(MAPPING).await;
+    let ids: Vec<String> = (0..2_400)
+        .map(|n| {
+            let account = json!({"Name": format!("A{n}"), "External_Id__c": format!("a-{n}")});
+            stage.org.insert("Account", account)
+        })
+        .collect();
+    for created in relay.take(&stage).chunks(200) {
+        deliver(&stage, created).await;
+    }
+    for ids in ids.chunks(200) {
+        stage.org.update_together(ids, &json!({"Phone": "1"}));
+    }
+    // All of them in one batch of messages.
+    let edited = relay.take(&stage);
+    let header = |envelope: &Json| envelope["detail"]["payload"]["ChangeEventHeader"].clone();
+    let records = edited.iter().map(header);
+    let records = records.filter_map(|header| Some(header["recordIds"].as_array()?.len()));
+    assert_eq!(records.sum::<usize>(), 2_400);
+    bound_statements(&stage, usize::MAX / 2, 2_000).await;
+    let captured = deliver(&stage, &edited).await;
+    assert_eq!(captured.counts.journaled, 2_400);
+    assert!(captured.batches >= 2, "{captured:?}");
 }
 
 #[tokio::test]

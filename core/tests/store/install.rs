@@ -1,7 +1,10 @@
 //! Installing and uninstalling capture: it never breaks users' transactions, and leaves no trace.
 
+use std::sync::Arc;
+
 use sqlx::Connection;
-use syncline::ports::{OperatorStore, ReconcileStore};
+use syncline::model::ids::{RelationName, TenantId};
+use syncline::ports::{CaptureStore, MappedObject, OperatorStore, ReconcileStore};
 
 use super::world::{World, account, ask, execute, kinds};
 
@@ -89,6 +92,49 @@ async fn error_names_the_missing_table_or_column() {
         .await;
     let facts = world.store.table_facts(&world.mapped, &[]).await.unwrap();
     assert!(facts.columns.is_empty());
+}
+
+#[tokio::test]
+async fn role_sees_the_records_of_its_tables_alone() {
+    let mut world = World::new().await;
+    world
+        .sql("create table public.customer (like public.account including all)")
+        .await;
+    let mut sync = (*world.mapped.sync).clone();
+    sync.table.table = RelationName::parse("customer").unwrap();
+    let other = MappedObject {
+        tenant: TenantId::parse("other").unwrap(),
+        sync: Arc::new(sync.clone()),
+        configured: Arc::new(sync),
+        ..world.mapped.clone()
+    };
+    let other = std::slice::from_ref(&other);
+    world.store.install(other).await.unwrap();
+    let role = format!("{}_app", world.database.name());
+    world
+        .sql(&format!(
+            "insert into public.account (external_id) values ('K-1');
+            insert into public.customer (external_id) values ('Z-1');
+            create role {role} login;
+            grant select on public.account to {role}"
+        ))
+        .await;
+    world.capture().await;
+    world.store.capture_outbox(other, 1_000).await.unwrap();
+    let url = world.database.url_as(&role);
+    let mut app = sqlx::PgConnection::connect(&url).await.unwrap();
+    let seen = "select string_agg(tenant || ' ' || external_id, ', ' order by external_id)
+        from syncline.record_status";
+    let mine = world.mapped.tenant.clone();
+    assert_eq!(ask(&mut app, seen).await, format!("{mine} K-1"));
+    world
+        .sql(&format!("grant select on public.customer to {role}"))
+        .await;
+    assert_eq!(ask(&mut app, seen).await, format!("{mine} K-1, other Z-1"));
+    world
+        .sql(&format!("revoke select on public.account from {role}"))
+        .await;
+    assert_eq!(ask(&mut app, seen).await, "other Z-1");
 }
 
 #[tokio::test]

@@ -157,6 +157,12 @@ impl JobStore for PgStore {
         Ok(next)
     }
 
+    async fn free_permits(&self, tenant: &TenantId) -> Result<(), StoreError> {
+        let mut tx = self.begin().await?;
+        permit::free_permits(&mut tx, tenant).await?;
+        tx.commit().await
+    }
+
     async fn free_permit(
         &self,
         tenant: &TenantId,

@@ -176,6 +176,17 @@ pub(crate) async fn keep_or_free_permit(
     })
 }
 
+/// Frees every permit of the tenant.
+pub(crate) async fn free_permits(tx: &mut Tx, tenant: &TenantId) -> Result<(), StoreError> {
+    tx.run(
+        "freeing the permits of a tenant",
+        sqlx::query("delete from syncline.sync_wake_up_permit where tenant = $1")
+            .bind(tenant.as_str()),
+    )
+    .await?;
+    Ok(())
+}
+
 /// Frees a permit.
 pub(crate) async fn free_permit(
     tx: &mut Tx,
