@@ -27,8 +27,8 @@ soak: ## Lives through random days of users, faults and kills for MINUTES (10), 
 sim: ## Searches simulated worlds for MINUTES (10) for one that breaks an invariant, makes it short and prints it
 	@scripts/sim $(MINUTES) $(SEED)
 
-planted: ## Removes rules of the engine one at a time, plays up to WORLDS (30) worlds until one shows it, and writes docs/planted.md
-	@scripts/planted --worlds $(or $(WORLDS),30)
+planted: ## Removes rules of the engine one at a time, plays up to WORLDS (300) worlds until one shows it, and writes docs/planted.md
+	@scripts/planted --worlds $(or $(WORLDS),300)
 
 clients: ## Plays third-party Salesforce clients against the local org, also the large ones that test leaves out
 	@scripts/clients

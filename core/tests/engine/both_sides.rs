@@ -1,5 +1,6 @@
 //! Both sides change the same record.
 
+use salesforce_org::FaultAction;
 use serde_json::json;
 use syncline::Side;
 use syncline::ports::MappedObject;
@@ -92,6 +93,27 @@ async fn automation_that_reverts_our_write_is_reported_not_fought() {
     // Without another edit it is not written again.
     stage.drain().await;
     assert_eq!(stage.org.writing_calls() - before, writes);
+}
+
+#[tokio::test]
+async fn writes_without_effect_do_not_count_as_automation() {
+    let (stage, id) = agreed().await;
+    stage.org.update(&id, json!({"Rating": "Hot"}));
+    stage.capture_salesforce().await;
+    let busy = FaultAction::Answer {
+        status: 503,
+        body: json!([{"errorCode": "SERVER_UNAVAILABLE", "message": "Maintenance"}]).to_string(),
+    };
+    stage.org.fault(&busy.once().times(3).on("sobjects"));
+    for _ in 0..4 {
+        stage.apply("Account").await;
+        stage.pass_seconds(3_600).await;
+    }
+    stage.org.end_faults();
+    stage.make_due().await;
+    stage.drain().await;
+    assert_eq!(stage.org.value(&id, "Rating").as_deref(), Some("Warm"));
+    stage.assert_equal().await;
 }
 
 #[tokio::test]

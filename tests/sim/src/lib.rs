@@ -28,6 +28,8 @@ pub use gate::Fate;
 pub use met::everything_to_meet;
 pub use oracle::Finding;
 pub use run::{Verdict, play};
-pub use script::{Act, FaultKind, JobName, Operation, OrgFault, Script, Side, Step, World};
-pub use shapes::{OnDelete, Refusal, Schema};
+pub use script::{
+    Act, FaultKind, JobName, Mistake, Operation, OrgFault, Script, Side, Step, World,
+};
+pub use shapes::{Names, OnDelete, Refusal, Schema, Second};
 pub use shrink::shrink;

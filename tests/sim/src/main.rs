@@ -3,13 +3,9 @@
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
-use anyhow::Context as _;
 use clap::Parser;
-use syncline_sim::{Script, Verdict, planted, play, shrink};
-use tokio::time::timeout;
-
-/// Longest time of one world. None takes nearly as long, so one that reaches it does not end.
-const WORLD_MAX: Duration = Duration::from_secs(180);
+use syncline_sim::planted::{self, Played, play_in_time};
+use syncline_sim::{Script, Verdict, play, shrink};
 
 /// Plays simulated worlds, each decided by its seed, and prints those that break an invariant.
 #[derive(Debug, Parser)]
@@ -33,9 +29,9 @@ struct Options {
     /// Does not make failing worlds short.
     #[arg(long)]
     whole: bool,
-    /// Ends at the first world that breaks an invariant, in one line and without making it short.
+    /// Reads seeds from the input, a line each, and answers each with a line: how its world ended.
     #[arg(long)]
-    first: bool,
+    from_stdin: bool,
     /// Plays each world twice and compares.
     #[arg(long)]
     twice: bool,
@@ -45,6 +41,10 @@ struct Options {
 async fn main() -> anyhow::Result<ExitCode> {
     let options = Options::parse();
     planted::switched_on()?;
+    if options.from_stdin {
+        answer_seeds().await?;
+        return Ok(ExitCode::SUCCESS);
+    }
     let began = Instant::now();
     let time = options
         .minutes
@@ -60,9 +60,6 @@ async fn main() -> anyhow::Result<ExitCode> {
             false
         });
         failed += u64::from(!is_well);
-        if options.first && !is_well {
-            break;
-        }
     }
     let per_minute = f64::from(u32::try_from(played)?) / began.elapsed().as_secs_f64() * 60.0;
     println!(
@@ -70,6 +67,15 @@ async fn main() -> anyhow::Result<ExitCode> {
         options.seed
     );
     Ok(ExitCode::from(u8::from(failed > 0)))
+}
+
+/// Plays worlds as long as there are seeds in the input.
+async fn answer_seeds() -> anyhow::Result<()> {
+    for seed in std::io::stdin().lines() {
+        let played = Played::of(seed?.parse()?).await;
+        println!("{}", serde_json::to_string(&played)?);
+    }
+    Ok(())
 }
 
 /// Plays one seed. Returns true if all is well.
@@ -80,13 +86,16 @@ async fn search(options: &Options, seed: u64) -> anyhow::Result<bool> {
         .as_ref()
         .map_or_else(|| whole.clone(), |keep| whole.keep(keep));
     let began = Instant::now();
-    let verdict = timeout(WORLD_MAX, play(&script)).await;
-    let verdict = verdict.context("it does not end")??;
+    let verdict = play_in_time(&script).await?;
     let (calls, time) = (verdict.calls, began.elapsed().as_millis());
     eprintln!(
         "seed {seed}: {} steps, {calls} calls, {time} ms",
         script.steps.len()
     );
+    if let Some(bug) = planted::switched_on()? {
+        let is_reached = planted::take_reached().contains(bug.name.as_str());
+        eprintln!("the removed rule is reached: {is_reached}");
+    }
     if options.twice {
         let again = play(&script).await?;
         if again.hash() != verdict.hash() {
@@ -102,10 +111,6 @@ async fn search(options: &Options, seed: u64) -> anyhow::Result<bool> {
     let Some(first) = verdict.findings.first() else {
         return Ok(true);
     };
-    if options.first {
-        println!("seed {seed} breaks {}: {}", first.invariant, first.what);
-        return Ok(false);
-    }
     if options.whole || options.keep.is_some() {
         report(&verdict, seed, None);
         return Ok(false);

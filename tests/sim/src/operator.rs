@@ -4,7 +4,7 @@ use secrecy::SecretString;
 use syncline::model::Side;
 use syncline::model::ids::{ObjectName, TenantId};
 use syncline::ports::MappedObject;
-use syncline::store::{ConflictFilter, PgStore, PgStoreOptions};
+use syncline::store::{ConflictFilter, PgStore, PgStoreOptions, SyncConflict};
 
 use crate::process::LOCK_MAX;
 use crate::script::Operation;
@@ -17,6 +17,8 @@ const SHOWN: i64 = 1_000;
 pub(crate) struct Operator {
     store: PgStore,
     tenant: TenantId,
+    /// Another tenant, to whom no table belongs.
+    other: TenantId,
     /// What was installed.
     pub(crate) mapped: Vec<MappedObject>,
 }
@@ -30,6 +32,7 @@ impl Operator {
         Ok(Self {
             store: PgStore::open(&options)?,
             tenant: tenant.clone(),
+            other: TenantId::parse("other")?,
             mapped: Vec::new(),
         })
     }
@@ -44,7 +47,30 @@ impl Operator {
                 let done = self.store.install(&self.mapped).await.is_ok();
                 Ok((format!("operator: installs: {done}"), done))
             }
+            Operation::InstallForOther => {
+                let others = self.mapped.iter().map(|mapped| MappedObject {
+                    tenant: self.other.clone(),
+                    ..mapped.clone()
+                });
+                let others: Vec<MappedObject> = others.collect();
+                let done = self.store.install(&others).await;
+                let told = format!("operator: installs for another tenant: {}", done.is_ok());
+                Ok((told, done.is_err()))
+            }
+            Operation::ExchangeTable => Ok((String::new(), false)),
         }
+    }
+
+    /// Decides every conflict that is open, half of them for each side.
+    pub(crate) async fn resolve_all(&self) -> anyhow::Result<Told> {
+        let filter = ConflictFilter::default();
+        let conflicts = self.store.conflicts(&self.tenant, &filter, SHOWN).await?;
+        let mut lines = Vec::new();
+        for (place, conflict) in conflicts.iter().enumerate() {
+            let winner = [Side::Postgres, Side::Salesforce][place % 2];
+            lines.push(self.decide(conflict, winner).await.0);
+        }
+        Ok((lines.join("\n"), !lines.is_empty()))
     }
 
     async fn resolve(&self, pick: u64) -> anyhow::Result<Told> {
@@ -57,12 +83,13 @@ impl Operator {
         }
         let conflict = &conflicts[usize::try_from(pick % count)?];
         let winner = [Side::Postgres, Side::Salesforce][usize::try_from(pick / count % 2)?];
-        let mapped = self
-            .mapped
-            .iter()
-            .find(|mapped| mapped.sync.object == conflict.object);
-        let Some(mapped) = mapped else {
-            return Ok(nothing());
+        Ok(self.decide(conflict, winner).await)
+    }
+
+    async fn decide(&self, conflict: &SyncConflict, winner: Side) -> Told {
+        let mut mapped = self.mapped.iter();
+        let Some(mapped) = mapped.find(|mapped| mapped.sync.object == conflict.object) else {
+            return ("operator: the object is not mapped".to_owned(), false);
         };
         let decided = self
             .store
@@ -76,10 +103,10 @@ impl Operator {
                 .as_ref()
                 .map_or_else(ToString::to_string, |ended| format!("{ended:?}"))
         );
-        Ok((told, decided.is_ok()))
+        (told, decided.is_ok())
     }
 
-    async fn approve(&self) -> anyhow::Result<Told> {
+    pub(crate) async fn approve(&self) -> anyhow::Result<Told> {
         let mut approved = 0;
         for mapped in &self.mapped {
             let object: &ObjectName = &mapped.sync.object;

@@ -14,7 +14,7 @@ use sqlx::{AssertSqlSafe, PgConnection};
 use syncline::store::TenantStatus;
 
 use crate::script::{Side, World};
-use crate::shapes::{BAD, SHAPES};
+use crate::shapes::{BAD, Refusal, SHAPES, Second, TOO_LONG};
 use crate::users::{Edit, Seen, SeenRecords, Users};
 
 /// What a world showed that must never be.
@@ -60,6 +60,9 @@ struct End<'a> {
 /// Code of deletes that wait for approval.
 const MASS_DELETE: &str = "mass_delete";
 
+/// So many deletes need no approval.
+const FEW_UNGUARDED: usize = 5;
+
 /// The code of a record whose delete would take records of another object along.
 const WAITS_FOR_CHILDREN: &str = "waits_for_children";
 
@@ -81,6 +84,8 @@ pub(crate) async fn findings(
     found.extend(end.wrong_conflicts());
     found.extend(end.wrong_losers());
     found.extend(end.misreported(status, &tasks));
+    found.extend(end.unguarded());
+    found.extend(end.undecided());
     with_evidence(users, found).await
 }
 
@@ -96,6 +101,13 @@ pub(crate) async fn early_findings(
     for (_, _, what) in &mut found {
         *what = format!("before the comparison: {what}");
     }
+    with_evidence(users, found).await
+}
+
+/// Returns deletes that the engine has written although no one approved so many.
+pub(crate) async fn unguarded(world: &World, users: &mut Users) -> anyhow::Result<Vec<Finding>> {
+    let end = End::read(world, users, &[]).await?;
+    let found = end.unguarded();
     with_evidence(users, found).await
 }
 
@@ -117,7 +129,7 @@ async fn with_evidence(users: &mut Users, found: Vec<Found>) -> anyhow::Result<V
 
 const CONFLICTS: &str =
     "select link.object, link.external_id, link.salesforce_id, coalesce(conflict.field, '') as field,
-        conflict.postgres_value, conflict.salesforce_value
+        conflict.postgres_value, conflict.salesforce_value, conflict.base_value
     from syncline.sync_conflict as conflict join syncline.sync_link as link using (record_id)
     where conflict.state = 'open'";
 
@@ -194,7 +206,9 @@ impl<'a> End<'a> {
     fn left_over(&self, tasks: &[Json]) -> Vec<Found> {
         let is_left = |task: &&Json| {
             let (place, key) = (self.users.place_of(task), self.users.record_of(task));
-            let waits = task["code"] == "missing_parent" && self.lacks_parent(place, &key);
+            let lacks_parent = self.lacks_parent(place, &key) || self.is_outside(place, &key);
+            let waits = task["code"] == "missing_parent" && lacks_parent
+                || task["code"] == "still_referenced" && self.is_noted(place, &key);
             !waits && !self.is_rightly_parked(place, &key)
         };
         let tell = |task: &Json| {
@@ -217,13 +231,62 @@ impl<'a> End<'a> {
             return self.would_take_along(place, key);
         }
         let field = SHAPES[place].fields[1].0;
+        if self.world.schema.second == Second::Unique && self.is_taken(place, key, field) {
+            return true;
+        }
+        if self.is_held_here(place, key) {
+            return true;
+        }
         let is_bad = |side: &[SeenRecords]| {
             let value = side[place]
                 .get(key)
                 .and_then(|record| record[field].as_str());
             value.is_some_and(|value| value.starts_with(BAD))
         };
-        self.world.schema.refusal.is_some() && (is_bad(&self.postgres) || is_bad(&self.salesforce))
+        let refuses = !matches!(self.world.schema.refusal, None | Some(Refusal::Keep));
+        refuses && (is_bad(&self.postgres) || is_bad(&self.salesforce))
+    }
+
+    /// Returns true if Postgres cannot do what Salesforce asks: delete a row that a rule keeps, or take a name that is too
+    /// long.
+    fn is_held_here(&self, place: usize, key: &str) -> bool {
+        let there = self.salesforce[place].get(key);
+        let is_kept = place == 1 && self.world.schema.refusal == Some(Refusal::Keep);
+        let name = there.and_then(|record| record["External_Id__c"].as_str());
+        let parent = there.and_then(|record| record["parent"].as_str());
+        let is_too_long = [name, parent]
+            .into_iter()
+            .flatten()
+            .any(|name| name.ends_with(TOO_LONG));
+        there.is_none() && is_kept || is_too_long
+    }
+
+    /// Returns true if the record's parent is outside the filter.
+    fn is_outside(&self, place: usize, key: &str) -> bool {
+        let there = self.salesforce[place].get(key);
+        there.is_some_and(|record| record["is_outside"] == true)
+    }
+
+    /// Returns true if Salesforce has deleted the record, and a row that is not mapped still points to its row.
+    fn is_noted(&self, place: usize, key: &str) -> bool {
+        place == 0
+            && self.world.deletes == "propagate"
+            && self.users.log.noted.contains(key)
+            && !self.salesforce[place].contains_key(key)
+    }
+
+    /// Returns true if the sides may differ in this record.
+    fn is_stuck(&self, place: usize, key: &str) -> bool {
+        self.is_rightly_parked(place, key) || self.is_noted(place, key)
+    }
+
+    /// Returns true if another row has the value that Salesforce shows of this record.
+    fn is_taken(&self, place: usize, key: &str, field: &str) -> bool {
+        let wanted = self.salesforce[place].get(key).map(|record| &record[field]);
+        let mut rows = self.postgres[place].iter();
+        wanted.is_some_and(|wanted| {
+            wanted.is_string() && rows.any(|(other, row)| other != key && row[field] == *wanted)
+        })
     }
 
     /// Returns true if Salesforce would delete records of another object together with this one.
@@ -259,7 +322,7 @@ impl<'a> End<'a> {
             let keys: BTreeSet<&String> = here.keys().chain(there.keys()).collect();
             for key in keys {
                 let record = Some((place, key.clone()));
-                if self.is_rightly_parked(place, key)
+                if self.is_stuck(place, key)
                     || self.is_left_alone(place, key)
                     || self.is_refused_without_parent(place, key)
                 {
@@ -290,7 +353,11 @@ impl<'a> End<'a> {
                 ];
                 let fields = shape.fields.iter().map(|(field, _)| (*field, *field));
                 for (shown, field) in fields.chain(compared) {
-                    let waits = shown == "parent" && self.waits_for_parent(place, row);
+                    // A parent's row keeps its former name where the new one is too long.
+                    let is_too_long =
+                        |name: &Json| name.as_str().is_some_and(|name| name.ends_with(TOO_LONG));
+                    let waits = shown == "parent"
+                        && (self.waits_for_parent(place, row) || is_too_long(&there[shown]));
                     if row[shown] != there[shown] && !in_conflict(field) && !waits {
                         let what = format!(
                             "{} {key}.{field}: {} here, {} there",
@@ -328,6 +395,54 @@ impl<'a> End<'a> {
             return true;
         };
         !(self.postgres[parent].contains_key(key) && self.salesforce[parent].contains_key(key))
+    }
+
+    /// Deletes that the engine has written although no one approved so many.
+    fn unguarded(&self) -> Vec<Found> {
+        let log = &self.users.log;
+        let mut found = Vec::new();
+        if log.approved {
+            return found;
+        }
+        for (place, shape) in SHAPES.iter().enumerate() {
+            let names = log.names.iter().filter(|((of, _), _)| *of == place);
+            let records: BTreeSet<&String> = names.map(|(_, key)| key).collect();
+            for (by, side) in [
+                (Side::Salesforce, &self.postgres[place]),
+                (Side::Postgres, &self.salesforce[place]),
+            ] {
+                let written = log.deleted.iter().filter(|((of, key), sides)| {
+                    *of == place
+                        && sides.contains(&by)
+                        && sides.len() == 1
+                        && !side.contains_key(key)
+                });
+                let written = written.count();
+                if written > FEW_UNGUARDED && written * 2 > records.len() {
+                    let object = shape.object;
+                    let what = format!(
+                        "{written} of {} {object} that {by:?} has deleted went without approval",
+                        records.len()
+                    );
+                    found.push(("I13", None, what));
+                }
+            }
+        }
+        found
+    }
+
+    /// Conflicts that are open although the operator has decided all.
+    fn undecided(&self) -> Vec<Found> {
+        let open = self.conflicts.keys().filter(|_| self.world.decides);
+        let open = open.filter(|(place, key, _)| !self.parked.contains_key(&(*place, key.clone())));
+        open.map(|(place, key, field)| {
+            let what = format!(
+                "{} {key}.{field} is decided and in conflict",
+                SHAPES[*place].object
+            );
+            ("I1", Some((*place, key.clone())), what)
+        })
+        .collect()
     }
 
     /// Numbers of `status` that are not what the sides show.
@@ -434,7 +549,7 @@ impl<'a> End<'a> {
         let one_side_is_enough = self
             .conflicts
             .contains_key(&(*place, key.clone(), String::new()))
-            || self.is_rightly_parked(*place, key)
+            || self.is_stuck(*place, key)
             || self.is_left_alone(*place, key)
             || self.is_refused_without_parent(*place, key);
         shown(&self.postgres) && shown(&self.salesforce)
@@ -493,7 +608,7 @@ impl<'a> End<'a> {
                 let is_open = self
                     .conflicts
                     .contains_key(&(*place, key.clone(), String::new()));
-                !is_open && !self.is_rightly_parked(*place, key)
+                !is_open && !self.is_stuck(*place, key)
             })
             .map(|(place, key)| {
                 (

@@ -3,23 +3,32 @@
 //! `planted.toml` lists them. Where a rule stands in Rust, it is switched off in a tree that [`tree`] makes of the
 //! workspace. Where it stands in a function of the database, the simulator replaces the function.
 
+mod page;
+mod played;
+mod player;
+mod reached;
 mod rewrite;
+mod search;
 mod tree;
 
-use std::sync::LazyLock;
+use std::collections::BTreeSet;
+use std::sync::{LazyLock, Mutex, PoisonError};
 
 use anyhow::Context as _;
 use serde::Deserialize;
 use sqlx::{AssertSqlSafe, PgConnection};
 
+pub use page::page;
+pub use played::{Ending, Played, play_in_time};
 pub use rewrite::{Removal, rewrite};
+pub use search::{Found, Results, Search};
 pub use tree::write_tree;
 
 /// The variable that names the bug which is switched on.
 pub const VARIABLE: &str = "SYNCLINE_PLANTED";
 
-/// What is printed when the rule that is removed is asked for.
-const MET: &str = "the removed rule is met";
+/// Bugs whose rules were reached before any world: while the database was prepared that all worlds begin with.
+static EVERYWHERE: Mutex<BTreeSet<&'static str>> = Mutex::new(BTreeSet::new());
 
 /// A bug that can be switched on.
 #[derive(Debug, Clone, Deserialize)]
@@ -34,6 +43,8 @@ pub struct Bug {
     /// Rules that are removed with it.
     #[serde(default)]
     pub also: Vec<Place>,
+    /// Why no world can show it, if none can.
+    pub unseen: Option<String>,
 }
 
 /// A rule of the engine, and what replaces it.
@@ -57,6 +68,9 @@ pub struct Place {
 pub enum Kind {
     /// A complete expression.
     Expression,
+    /// A complete expression that only computes a value, as does what replaces it. Both are computed, and the rule counts
+    /// as reached only where they differ.
+    Value,
     /// A part of one string literal.
     Sql,
     /// A part of the body of a function of the database.
@@ -87,12 +101,25 @@ pub fn bugs() -> &'static [Bug] {
 
 /// Returns the bug that is switched on. Fails if the list has no bug of that name.
 pub fn switched_on() -> anyhow::Result<Option<&'static Bug>> {
-    let Some(name) = name() else {
-        return Ok(None);
-    };
+    name().map(|name| bug(&name)).transpose()
+}
+
+/// Returns the bug of this name. Fails if the list has none.
+pub fn bug(name: &str) -> anyhow::Result<&'static Bug> {
     let bug = bugs().iter().find(|bug| bug.name == name);
-    let bug = bug.with_context(|| format!("{VARIABLE}={name}: planted.toml has no such bug"))?;
-    Ok(Some(bug))
+    bug.with_context(|| format!("planted.toml has no bug {name}"))
+}
+
+/// Returns the bugs whose rules were reached since the last call, or before every world.
+pub fn take_reached() -> BTreeSet<&'static str> {
+    let everywhere = EVERYWHERE.lock().unwrap_or_else(PoisonError::into_inner);
+    &reached::take() | &everywhere
+}
+
+/// Notes that what was reached since the last world is reached before every world.
+pub(crate) fn note_reached_everywhere() {
+    let mut everywhere = EVERYWHERE.lock().unwrap_or_else(PoisonError::into_inner);
+    everywhere.extend(reached::take());
 }
 
 fn name() -> Option<String> {
@@ -131,8 +158,6 @@ pub(crate) async fn plant(connection: &mut PgConnection) -> anyhow::Result<()> {
         sqlx::raw_sql(AssertSqlSafe(defined))
             .execute(&mut *connection)
             .await?;
-        // Whether Postgres comes to it is not seen.
-        eprintln!("{MET}");
     }
     Ok(())
 }

@@ -7,7 +7,6 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use futures_util::FutureExt as _;
-use salesforce_org::in_process::InProcess;
 use secrecy::SecretString;
 use syncline::capture::CaptureOptions;
 use syncline::config::TenantConfig;
@@ -21,7 +20,7 @@ use crate::clock::{WorldClock, WorldIds};
 use crate::gate::{Fate, Gates};
 use crate::script::JobName;
 use crate::shapes::SHAPES;
-use crate::transport;
+use crate::transport::{self, Route};
 use crate::wire::Wire;
 
 /// How often a process must be found at its gates, with other tasks run in between, until it is there for good: a job
@@ -58,7 +57,7 @@ pub(crate) struct Process {
 /// What processes are made of.
 pub(crate) struct Parts<'a> {
     pub(crate) wire: &'a Wire,
-    pub(crate) org: &'a InProcess,
+    pub(crate) route: &'a Route,
     pub(crate) config: &'a TenantConfig,
     pub(crate) clock: &'a WorldClock,
 }
@@ -83,7 +82,7 @@ impl Process {
             ..PgStoreOptions::new(SecretString::from(parts.wire.url(number, &gates)))
         };
         let store = PgStore::open(&options)?;
-        let client = transport::client(parts.org, &gates);
+        let client = transport::client(parts.route, &gates);
         let engine = SyncEngine::builder()
             .tenant(
                 parts.config.clone(),

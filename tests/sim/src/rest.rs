@@ -8,7 +8,8 @@ use crate::gate::Fate;
 use crate::oracle::{self, Finding};
 use crate::process::Progress;
 use crate::run::Stage;
-use crate::script::{JobName, OrgFault, World};
+use crate::script::{JobName, Operation, OrgFault, World};
+use crate::transport::Leads;
 use crate::users::Letting;
 
 /// Rounds until a world without faults must be quiet.
@@ -24,6 +25,7 @@ const ROUND_MS: i64 = 20 * 60 * 1_000;
 pub(crate) async fn come_to_rest(stage: &mut Stage, world: &World) -> anyhow::Result<()> {
     end_faults(stage).await?;
     let mut quiet_rounds = 0;
+    let mut decides = world.decides;
     for round in 0..ROUNDS_MAX {
         stage.pass(ROUND_MS).await?;
         let before = stage.users.fingerprint().await?;
@@ -34,7 +36,11 @@ pub(crate) async fn come_to_rest(stage: &mut Stage, world: &World) -> anyhow::Re
             JobName::Apply(0),
             JobName::Apply(1),
         ];
-        if quiet_rounds == 1 {
+        if quiet_rounds == 1 && decides {
+            decides = false;
+            quiet_rounds = 0;
+            decide(stage, world).await?;
+        } else if quiet_rounds == 1 {
             if !stage.users.log.untold {
                 let early = oracle::early_findings(world, &mut stage.users).await?;
                 stage.findings.extend(early);
@@ -44,6 +50,10 @@ pub(crate) async fn come_to_rest(stage: &mut Stage, world: &World) -> anyhow::Re
         for job in jobs {
             if let Progress::Ended(job, Some(error)) = stage.processes[0].begin(job).await? {
                 let told = format!("at rest, {job:?} failed: {error}");
+                // At first it may meet what faults have left.
+                if round > 0 {
+                    stage.findings.push(Finding::of("I12", told.clone()));
+                }
                 stage.story.push(told);
             }
         }
@@ -62,10 +72,32 @@ pub(crate) async fn come_to_rest(stage: &mut Stage, world: &World) -> anyhow::Re
     Ok(())
 }
 
+/// Lets the operator decide every conflict and approve every delete.
+async fn decide(stage: &mut Stage, world: &World) -> anyhow::Result<()> {
+    let unguarded = oracle::unguarded(world, &mut stage.users).await?;
+    stage.findings.extend(unguarded);
+    let (line, decided) = stage.operator.resolve_all().await?;
+    stage.story.push(line);
+    let (line, approved) = stage.operator.approve().await?;
+    stage.story.push(line);
+    stage.users.log.approved = true;
+    for (operation, done) in [
+        (Operation::Resolve, decided),
+        (Operation::Approve, approved),
+    ] {
+        if done {
+            stage.meet(&operation);
+        }
+    }
+    Ok(())
+}
+
 /// Ends all faults and open transactions, and lets an operator try again what has stopped.
 async fn end_faults(stage: &mut Stage) -> anyhow::Result<()> {
     let (line, _) = stage.users.let_go(Letting::Commit).await?;
     stage.story.push(line);
+    stage.correct_mappings().await?;
+    stage.route.lead(Leads::ToOurOrg);
     for process in &stage.processes {
         process.set_open(true);
     }
@@ -73,15 +105,24 @@ async fn end_faults(stage: &mut Stage) -> anyhow::Result<()> {
         let request = Request::new("DELETE", &format!("/_org/{what}")).json(&json!({}));
         stage.org.with_org(|org| org.request(&request));
     }
+    let lacks = stage.lacks;
     stage
         .org
-        .with_org(|org| faults::declare(org, OrgFault::RightsBack))?;
+        .with_org(|org| faults::declare(org, OrgFault::RightsBack, lacks))?;
     for place in 0..stage.processes.len() {
         // The rest of what it is at, or nothing.
         let _ = stage.processes[place].turn(0, Fate::Pass).await?;
     }
-    let (line, _) = stage.operator.replay().await?;
+    if stage.users.is_away {
+        let (line, is_back) = stage.users.exchange_table().await?;
+        anyhow::ensure!(is_back, "the former table cannot come back");
+        stage.story.push(line);
+    }
+    let (line, replayed) = stage.operator.replay().await?;
     stage.story.push(line);
+    if replayed {
+        stage.meet(&Operation::Replay);
+    }
     Ok(())
 }
 
@@ -99,7 +140,7 @@ async fn open_work(stage: &mut Stage) -> anyhow::Result<String> {
 
 /// Counts open work that is neither parked nor waits for a parent.
 async fn due(stage: &mut Stage) -> anyhow::Result<i64> {
-    let open = "select count(*) from syncline.sync_task where state <> 'parked' and code is distinct from 'missing_parent'";
+    let open = "select count(*) from syncline.sync_task where state <> 'parked' and coalesce(code, '') not in ('missing_parent', 'still_referenced')";
     Ok(sqlx::query_scalar(open)
         .persistent(false)
         .fetch_one(&mut stage.users.postgres)

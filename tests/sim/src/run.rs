@@ -1,6 +1,6 @@
 //! Plays a script: one process takes a step at a time, so that the same script ends the same way.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use anyhow::Context as _;
@@ -9,6 +9,7 @@ use salesforce_org::in_process::InProcess;
 use secrecy::SecretString;
 use sqlx::{AssertSqlSafe, Connection as _, PgConnection};
 use syncline::config::{Config, TenantConfig};
+use syncline::engine::check::Level;
 use syncline::model::ids::TenantId;
 use syncline::ports::Clock as _;
 use syncline::store::{PgStore, PgStoreOptions};
@@ -23,8 +24,12 @@ use crate::oracle::{self, Finding};
 use crate::planted;
 use crate::process::{PANICKED, Parts, Process, Progress};
 use crate::rest;
-use crate::script::{Act, FaultKind, JobName, LONG_PAUSE_MS, OrgFault, Script, Side, Step};
-use crate::shapes::{self, SHAPES};
+use crate::script::{
+    Act, FEW_DELETES, FaultKind, JobName, LONG_PAUSE_MS, Mistake, Operation, OrgFault, Script,
+    Side, Step,
+};
+use crate::shapes::{self, OTHER_TABLE, SHAPES};
+use crate::transport::{Leads, Route, UNREACHABLE};
 use crate::users::{UserLog, Users};
 use crate::wire::Wire;
 
@@ -34,6 +39,9 @@ const KEEP_ALIVE: Duration = Duration::from_millis(1);
 /// How far edits of Salesforce's users are from any other write where it is polled: its stamps are whole seconds, so a
 /// poll cannot see that one was followed by another in the same second.
 const SECOND_MS: i64 = 1_000;
+
+/// The file of another org.
+const OTHER_ORG: &str = "[org]\nid = \"00D000000000009EAA\"\n";
 
 /// How a world ended.
 #[derive(Debug)]
@@ -64,7 +72,15 @@ impl Verdict {
 
 /// Plays a script to its end. Fails if the world itself does not work.
 pub async fn play(script: &Script) -> anyhow::Result<Verdict> {
+    // A world is large.
+    Box::pin(play_to_the_end(script)).await
+}
+
+async fn play_to_the_end(script: &Script) -> anyhow::Result<Verdict> {
     let mut stage = Stage::build(script).await?;
+    if script.world.mistake.is_some() {
+        return Ok(stage.verdict());
+    }
     for (place, step) in script.steps.iter().enumerate() {
         let line = stage
             .step(step)
@@ -77,14 +93,9 @@ pub async fn play(script: &Script) -> anyhow::Result<Verdict> {
         .store
         .status(&stage.config.tenant)
         .await?;
-    let mut findings = stage.findings;
-    findings.extend(oracle::findings(&script.world, &mut stage.users, &status).await?);
-    Ok(Verdict {
-        findings,
-        story: stage.story,
-        calls: stage.calls,
-        met: stage.met,
-    })
+    let found = oracle::findings(&script.world, &mut stage.users, &status).await?;
+    stage.findings.extend(found);
+    Ok(stage.verdict())
 }
 
 /// A world while it is played.
@@ -93,7 +104,12 @@ pub(crate) struct Stage {
     /// Dropped with the world.
     _database: TestDatabase,
     pub(crate) org: InProcess,
+    pub(crate) route: Route,
     config: TenantConfig,
+    /// What the mapping of a process is by mistake.
+    other_config: TenantConfig,
+    /// The places of processes that have it.
+    misconfigured: BTreeSet<usize>,
     clock: WorldClock,
     pub(crate) users: Users,
     pub(crate) operator: Operator,
@@ -103,6 +119,10 @@ pub(crate) struct Stage {
     seed: u64,
     /// Changes of Salesforce are polled.
     polls: bool,
+    /// The login has led to another org.
+    was_elsewhere: bool,
+    /// The side that has lost a mapped field.
+    pub(crate) lacks: Option<Side>,
     pub(crate) story: Vec<String>,
     calls: usize,
     met: BTreeMap<String, u32>,
@@ -112,22 +132,23 @@ pub(crate) struct Stage {
 impl Stage {
     async fn build(script: &Script) -> anyhow::Result<Self> {
         let world = &script.world;
-        let database = database(script).await;
+        let database = database(script).await?;
         let clock = WorldClock::new();
         let mut org = Org::from_toml(&world.schema.org_file())?;
         org.set_wall_ms(clock.now_ms() + world.skew_ms);
         let org = InProcess::new(org, KEEP_ALIVE);
+        let other_org = InProcess::new(Org::from_toml(OTHER_ORG)?, KEEP_ALIVE);
         let mapping = shapes::mapping(world);
         let tenant = TenantId::parse("acme")?;
-        let config = Config::parse(&mapping)
-            .map_err(|error| anyhow::anyhow!("{error}"))?
-            .tenants[&tenant]
-            .clone();
+        let other_mapping = mapping.replace("\"contact\"", &format!("\"{OTHER_TABLE}\""));
         let postgres = users_connection(&database).await?;
         let other = users_connection(&database).await?;
         let mut stage = Self {
             users: Users {
                 schema: world.schema,
+                deletes_max: world.deletes_max,
+                filters: world.filters,
+                is_away: false,
                 clock: clock.clone(),
                 org: org.clone(),
                 postgres,
@@ -138,12 +159,17 @@ impl Stage {
             operator: Operator::new(database.url(), &tenant)?,
             wire: Wire::before(database.url())?,
             _database: database,
+            route: Route::to(org.clone(), other_org),
             org,
-            config,
+            config: config(&mapping, &tenant)?,
+            other_config: config(&other_mapping, &tenant)?,
+            misconfigured: BTreeSet::new(),
             clock,
             processes: Vec::new(),
             started: 0,
             polls: world.capture == "poll",
+            lacks: world.lacks,
+            was_elsewhere: false,
             seed: script.seed,
             story: vec![format!("{world:?}")],
             calls: 0,
@@ -154,10 +180,15 @@ impl Stage {
             *stage.met.entry(word).or_default() += 1;
         }
         for _ in 0..world.processes {
-            let process = stage.start()?;
+            let process = stage.start(&stage.config.clone())?;
             stage.processes.push(process);
         }
+        if let Some(mistake) = world.mistake {
+            stage.check(mistake).await?;
+            return Ok(stage);
+        }
         stage.install(&tenant).await?;
+        stage.lose_fields().await?;
         for place in 0..world.records * 2 {
             let side = [Side::Postgres, Side::Salesforce][place % 2];
             for object in 0..SHAPES.len() {
@@ -170,16 +201,25 @@ impl Stage {
     }
 
     /// Counts something that was met.
-    fn meet(&mut self, what: &impl std::fmt::Debug) {
+    pub(crate) fn meet(&mut self, what: &impl std::fmt::Debug) {
         *self.met.entry(met::word(what)).or_default() += 1;
     }
 
-    fn start(&mut self) -> anyhow::Result<Process> {
+    fn verdict(self) -> Verdict {
+        Verdict {
+            findings: self.findings,
+            story: self.story,
+            calls: self.calls,
+            met: self.met,
+        }
+    }
+
+    fn start(&mut self, config: &TenantConfig) -> anyhow::Result<Process> {
         self.started += 1;
         let parts = Parts {
             wire: &self.wire,
-            org: &self.org,
-            config: &self.config,
+            route: &self.route,
+            config,
             clock: &self.clock,
         };
         Process::start(&parts, self.started, self.seed)
@@ -195,6 +235,62 @@ impl Stage {
         Ok(())
     }
 
+    /// Lets an operator who has made a mistake check the mapping.
+    async fn check(&mut self, mistake: Mistake) -> anyhow::Result<()> {
+        self.users.prepare_mistake(mistake).await?;
+        let first = &self.processes[0];
+        first.set_open(true);
+        let found = first.engine.check(&self.config.tenant).await?;
+        let errors = found.iter().filter(|found| found.level == Level::Error);
+        let errors: Vec<&str> = errors.map(|found| found.what.as_str()).collect();
+        self.story.push(format!("check finds {errors:?}"));
+        if errors.is_empty() {
+            let what = format!("check says nothing of {mistake:?}");
+            self.findings.push(Finding::of("I14", what));
+        }
+        Ok(())
+    }
+
+    /// Lets a side lose the fields that are mapped beside those of the users.
+    async fn lose_fields(&mut self) -> anyhow::Result<()> {
+        let lacks = self.lacks;
+        if lacks == Some(Side::Postgres) {
+            self.users.drop_columns().await?;
+        }
+        if lacks.is_none() {
+            return Ok(());
+        }
+        self.org
+            .with_org(|org| faults::declare(org, OrgFault::RightsBack, lacks))?;
+        // The operator's commands map what is there when they begin.
+        let command = self.start(&self.config.clone())?;
+        command.set_open(true);
+        self.operator.mapped = command.engine.mapped_objects(&self.config.tenant).await?;
+        command.store.close().await;
+        Ok(())
+    }
+
+    /// Ends a process in the middle of what it does, and starts one with this mapping in its place.
+    async fn restart(&mut self, place: usize, config: &TenantConfig) -> anyhow::Result<()> {
+        let next = self.start(config)?;
+        let killed = std::mem::replace(&mut self.processes[place], next);
+        if killed.is_working() {
+            self.meet(&FaultKind::Kill);
+        }
+        self.misconfigured.remove(&place);
+        let gates = killed.kill();
+        self.await_cut(&gates).await
+    }
+
+    /// Starts every process again that has another mapping than ours.
+    pub(crate) async fn correct_mappings(&mut self) -> anyhow::Result<()> {
+        let config = self.config.clone();
+        while let Some(place) = self.misconfigured.first().copied() {
+            self.restart(place, &config).await?;
+        }
+        Ok(())
+    }
+
     /// Takes a step. Returns what happened.
     async fn step(&mut self, step: &Step) -> anyhow::Result<String> {
         let line = match *step {
@@ -207,14 +303,14 @@ impl Stage {
                 pick,
             } => self.work(process, job, turns, lose, pick).await?,
             Step::Kill { process } => {
-                let next = self.start()?;
-                let killed = std::mem::replace(&mut self.processes[process], next);
-                if killed.is_working() {
-                    self.meet(&FaultKind::Kill);
-                }
-                let gates = killed.kill();
-                self.await_cut(&gates).await?;
+                self.restart(process, &self.config.clone()).await?;
                 format!("process {process} is killed")
+            }
+            Step::Misconfigure { process } => {
+                self.restart(process, &self.other_config.clone()).await?;
+                self.misconfigured.insert(process);
+                self.meet(&FaultKind::Misconfigured);
+                format!("process {process} starts with a mapping that names another table")
             }
             Step::Abandon { process } => {
                 let job = self.processes[process].abandon().await?;
@@ -230,13 +326,7 @@ impl Stage {
                 self.pass(ms).await?;
                 format!("{ms} ms pass")
             }
-            Step::Fail(fault) => {
-                self.org.with_org(|org| faults::declare(org, fault))?;
-                self.users.log.untold |= fault == OrgFault::MissingEvents;
-                self.users.log.hid_field |= fault == OrgFault::HiddenField;
-                self.meet(&fault);
-                format!("Salesforce: {fault:?} next")
-            }
+            Step::Fail(fault) => self.fail(fault)?,
             Step::Cut { process } => {
                 let cut = self.processes[process].connections();
                 end_connections(&mut self.users.postgres, &cut).await?;
@@ -245,15 +335,46 @@ impl Stage {
                 }
                 format!("process {process} loses {} connections", cut.len())
             }
-            Step::Operate { operation, pick } => {
-                let (told, done) = self.operator.act(operation, pick).await?;
-                if done {
-                    self.meet(&operation);
-                }
-                told
-            }
+            Step::Operate { operation, pick } => self.operate(operation, pick).await?,
         };
         Ok(line)
+    }
+
+    /// Lets Salesforce, or the way to it, do something wrong.
+    fn fail(&mut self, fault: OrgFault) -> anyhow::Result<String> {
+        let lacks = self.lacks;
+        self.org
+            .with_org(|org| faults::declare(org, fault, lacks))?;
+        match fault {
+            OrgFault::Down => self.route.lead(Leads::Nowhere),
+            OrgFault::OtherOrg => {
+                self.was_elsewhere = true;
+                self.route.lead(Leads::ToOtherOrg);
+            }
+            OrgFault::OurOrg => self.route.lead(Leads::ToOurOrg),
+            _ => {}
+        }
+        self.users.log.untold |= fault == OrgFault::MissingEvents;
+        self.users.log.hid_field |= fault == OrgFault::HiddenField;
+        self.meet(&fault);
+        Ok(format!("Salesforce: {fault:?} next"))
+    }
+
+    async fn operate(&mut self, operation: Operation, pick: u64) -> anyhow::Result<String> {
+        let waits = || ("operator: waits".to_owned(), false);
+        let (told, done) = match operation {
+            Operation::ExchangeTable => self.users.exchange_table().await?,
+            // It would take the new table for ours.
+            Operation::Install if self.users.is_away => waits(),
+            // It lifts the guard for a while: where much is deleted, it stays until the end.
+            Operation::Approve if self.users.deletes_max > FEW_DELETES => waits(),
+            _ => self.operator.act(operation, pick).await?,
+        };
+        self.users.log.approved |= operation == Operation::Approve;
+        if done {
+            self.meet(&operation);
+        }
+        Ok(told)
     }
 
     async fn user(&mut self, side: Side, act: Act, pick: u64) -> anyhow::Result<String> {
@@ -309,6 +430,15 @@ impl Stage {
         if let Progress::Ended(job, _) = progress {
             self.meet(&job);
         }
+        if let Progress::Ended(job @ (JobName::CapturePostgres | JobName::Sweep), Some(error)) =
+            &progress
+            // After another org the login must show ours again.
+            && !self.was_elsewhere
+            && error.contains(UNREACHABLE)
+        {
+            let what = format!("{job:?} cannot do without Salesforce: {error}");
+            self.findings.push(Finding::of("I12", what));
+        }
         let ended = match progress {
             Progress::AtGate => "stands".to_owned(),
             Progress::Idle => "has nothing to do".to_owned(),
@@ -344,6 +474,11 @@ impl Stage {
         }
         wait_for_end(&mut self.users.postgres, &gates.take_cut()).await
     }
+}
+
+fn config(mapping: &str, tenant: &TenantId) -> anyhow::Result<TenantConfig> {
+    let config = Config::parse(mapping).map_err(|error| anyhow::anyhow!("{error}"))?;
+    Ok(config.tenants[tenant].clone())
 }
 
 /// Opens a connection of a user, who does not wait for the engine: it stands still meanwhile.
@@ -386,10 +521,9 @@ async fn end_connections(
 }
 
 /// Returns a database with the tables of the world, whose time and ids come from the world.
-async fn database(script: &Script) -> TestDatabase {
-    let schema = script.world.schema;
-    let kind = planted::kind_of_database(&schema.kind());
-    TestDatabase::prepared(&kind, async |url| {
+async fn database(script: &Script) -> anyhow::Result<TestDatabase> {
+    let kind = planted::kind_of_database("sim");
+    let database = TestDatabase::prepared(&kind, async |url| {
         let options = PgStoreOptions::new(SecretString::from(url.clone()));
         let store = PgStore::open(&options).expect("the URL is valid");
         store
@@ -399,12 +533,10 @@ async fn database(script: &Script) -> TestDatabase {
         let mut connection = PgConnection::connect(&url)
             .await
             .expect("the server accepts connections");
-        for statements in [clock::SQL.to_owned(), schema.tables()] {
-            sqlx::raw_sql(AssertSqlSafe(statements))
-                .execute(&mut connection)
-                .await
-                .expect("the statements of the simulator are valid");
-        }
+        sqlx::raw_sql(clock::SQL)
+            .execute(&mut connection)
+            .await
+            .expect("the statements of the simulator are valid");
         planted::plant(&mut connection)
             .await
             .expect("the rule of the planted bug can be removed");
@@ -415,6 +547,13 @@ async fn database(script: &Script) -> TestDatabase {
             .await
             .expect("a migrated database can be migrated");
         store.close().await;
+        planted::note_reached_everywhere();
     })
-    .await
+    .await;
+    let mut connection = database.connect().await;
+    sqlx::raw_sql(AssertSqlSafe(script.world.schema.tables()))
+        .execute(&mut connection)
+        .await?;
+    connection.close().await?;
+    Ok(database)
 }

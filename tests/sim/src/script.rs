@@ -8,7 +8,7 @@ use rand::seq::IndexedRandom as _;
 use rand::{RngExt, SeedableRng};
 
 use crate::gate::Fate;
-use crate::shapes::{OnDelete, REFUSALS, Refusal, Schema};
+use crate::shapes::{Names, OnDelete, REFUSALS, Refusal, Schema, Second};
 
 /// Fewest and most steps of a script.
 const STEPS: std::ops::Range<usize> = 60..120;
@@ -32,6 +32,12 @@ pub(crate) const OWNERS: [&str; 3] = ["shared", "salesforce", "postgres"];
 
 /// Ways to capture changes of Salesforce.
 pub(crate) const CAPTURES: [&str; 2] = ["pubsub", "poll"];
+
+/// Most deletes of a world that has few of them. More could be withheld by the delete guard.
+pub(crate) const FEW_DELETES: usize = 3;
+
+/// Most deletes of a world that has many.
+const MANY_DELETES: usize = 40;
 
 /// Shortest of the pauses in which leases expire: they are up to 180 s long, and not every one is new.
 pub(crate) const LONG_PAUSE_MS: i64 = 60_000;
@@ -69,6 +75,18 @@ pub struct World {
     pub schema: Schema,
     /// Where users exchange external ids: on both sides, two records could rightly claim one.
     pub swaps: Side,
+    /// Most records that users delete.
+    pub deletes_max: usize,
+    /// Accounts outside the filter of the mapping exist.
+    pub filters: bool,
+    /// Users work at few records, and the processes take few steps at a time.
+    pub is_crowded: bool,
+    /// The side that has lost a mapped field since capture was installed.
+    pub lacks: Option<Side>,
+    /// What `check` must find before anything is installed. Nothing else happens in such a world.
+    pub mistake: Option<Mistake>,
+    /// In the end the operator decides every conflict and approves every delete.
+    pub decides: bool,
     /// Processes of the engine.
     pub processes: usize,
     /// Records of each object that users create before the first step.
@@ -76,6 +94,18 @@ pub struct World {
     /// What can go wrong.
     pub faults: Vec<FaultKind>,
 }
+
+/// A mistake of the person who writes the mapping.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Mistake {
+    /// A lookup is mapped to a column that holds local keys of the parents.
+    LocalKeys,
+    /// Both sides hold records already, without external ids by which they could be recognised.
+    NoExternalIds,
+}
+
+/// Every mistake.
+pub(crate) const MISTAKES: [Mistake; 2] = [Mistake::LocalKeys, Mistake::NoExternalIds];
 
 /// One kind of thing that goes wrong.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -100,9 +130,15 @@ pub enum FaultKind {
     Rights,
     /// The server ends all connections of a process.
     Cut,
+    /// Salesforce cannot be reached, or the login leads to another org.
+    Route,
+    /// Tables are exchanged, mapped to other tables, or claimed for another tenant.
+    Setup,
+    /// A process is started with a mapping that names another table.
+    Misconfigured,
 }
 
-const FAULT_KINDS: [FaultKind; 10] = [
+const FAULT_KINDS: [FaultKind; 13] = [
     FaultKind::LostCall,
     FaultKind::LostAnswer,
     FaultKind::Kill,
@@ -113,6 +149,9 @@ const FAULT_KINDS: [FaultKind; 10] = [
     FaultKind::Lossy,
     FaultKind::Rights,
     FaultKind::Cut,
+    FaultKind::Route,
+    FaultKind::Setup,
+    FaultKind::Misconfigured,
 ];
 
 /// A side, and its users.
@@ -139,6 +178,8 @@ pub enum Act {
     Unlink,
     /// Creates a record.
     Create,
+    /// Creates a contact of an account, in Salesforce.
+    CreateChild,
     /// Deletes a record.
     Delete,
     /// Restores a record from the recycle bin; in Postgres it does nothing.
@@ -155,6 +196,10 @@ pub enum Act {
     Spoil,
     /// Exchanges the external ids of two records.
     Swap,
+    /// Gives a record in Salesforce an external id that is too long for the column, in worlds with such a column.
+    RenameLong,
+    /// Exchanges the values of two records in a column that holds each value once, in worlds with such a column.
+    SwapValues,
     /// Merges one account into another, in Salesforce.
     Merge,
     /// Empties a table to which no other points.
@@ -174,6 +219,10 @@ pub enum Operation {
     Replay,
     /// Installs capture again.
     Install,
+    /// Installs capture of the same tables for another tenant, which must be refused.
+    InstallForOther,
+    /// Puts a new, empty table in the place of contacts, or the former one back.
+    ExchangeTable,
 }
 
 /// Everything that an operator does.
@@ -230,6 +279,8 @@ pub enum OrgFault {
     ExpiredPosition,
     /// The next events have no content.
     Gap,
+    /// Events come in another order.
+    ReorderedEvents,
     /// The next events never come.
     MissingEvents,
     /// Our user cannot see the second field of accounts.
@@ -238,6 +289,12 @@ pub enum OrgFault {
     LostRight,
     /// Our user has all rights again.
     RightsBack,
+    /// Salesforce cannot be reached.
+    Down,
+    /// The login leads to another org.
+    OtherOrg,
+    /// The login leads to our org, and that can be reached.
+    OurOrg,
 }
 
 /// What goes wrong with calls.
@@ -253,8 +310,9 @@ pub(crate) const CALL_FAULTS: [OrgFault; 8] = [
 ];
 
 /// What goes wrong with change events.
-pub(crate) const EVENT_FAULTS: [OrgFault; 4] = [
+pub(crate) const EVENT_FAULTS: [OrgFault; 5] = [
     OrgFault::DoubleEvents,
+    OrgFault::ReorderedEvents,
     OrgFault::ResetStream,
     OrgFault::ExpiredPosition,
     OrgFault::Gap,
@@ -266,6 +324,13 @@ pub(crate) const RIGHTS_FAULTS: [OrgFault; 3] = [
     OrgFault::LostRight,
     OrgFault::RightsBack,
 ];
+
+/// What goes wrong on the way to the org, and that it ends.
+pub(crate) const ROUTE_FAULTS: [OrgFault; 3] =
+    [OrgFault::Down, OrgFault::OtherOrg, OrgFault::OurOrg];
+
+/// What goes wrong with tables.
+const SETUP: [Operation; 2] = [Operation::InstallForOther, Operation::ExchangeTable];
 
 /// One step of a script.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -314,6 +379,11 @@ pub enum Step {
         /// The process, by its place.
         process: usize,
     },
+    /// A process ends, and starts with a mapping that names another table.
+    Misconfigure {
+        /// The process, by its place.
+        process: usize,
+    },
     /// An operator acts.
     Operate {
         /// How.
@@ -354,19 +424,8 @@ impl World {
         // Most worlds propagate deletes and have no owner.
         let deletes = one_of(&["propagate", "propagate", "propagate", "soft", "ignore"]);
         let owner = one_of(&["shared", "shared", "salesforce", "postgres"]);
-        let schema = Schema {
-            key: [
-                None,
-                Some(OnDelete::NoAction),
-                Some(OnDelete::SetNull),
-                Some(OnDelete::Cascade),
-            ][rng.random_range(0..4)],
-            is_deferred: rng.random_bool(0.5),
-            requires_name: rng.random_bool(0.3),
-            refusal: rng
-                .random_bool(0.4)
-                .then(|| REFUSALS[rng.random_range(0..REFUSALS.len())]),
-        };
+        let schema = draw_schema(rng);
+        let is_crowded = rng.random_bool(0.3);
         let skew_ms = if rng.random_bool(0.5) {
             0
         } else {
@@ -387,8 +446,26 @@ impl World {
             skew_ms,
             schema,
             swaps: [Side::Postgres, Side::Salesforce][rng.random_range(0..2)],
+            deletes_max: if rng.random_bool(0.2) {
+                MANY_DELETES
+            } else {
+                FEW_DELETES
+            },
+            filters: rng.random_bool(0.3),
+            is_crowded,
+            lacks: rng
+                .random_bool(0.15)
+                .then(|| [Side::Postgres, Side::Salesforce][rng.random_range(0..2)]),
+            mistake: rng
+                .random_bool(0.05)
+                .then(|| MISTAKES[rng.random_range(0..MISTAKES.len())]),
+            decides: rng.random_bool(0.5),
             processes: rng.random_range(1..=3),
-            records: rng.random_range(1..=4),
+            records: if is_crowded {
+                1
+            } else {
+                rng.random_range(1..=4)
+            },
             faults,
         }
     }
@@ -404,6 +481,13 @@ impl World {
             word(self.capture),
             format!("{:?}", self.schema.key),
             format!("{:?}", self.schema.refusal),
+            format!("{:?}", self.schema.second),
+            format!("lacks {:?}", self.lacks),
+            format!("a mistake: {}", self.mistake.is_some()),
+            format!("at most {} deletes", self.deletes_max),
+            format!("filters: {}", self.filters),
+            format!("crowded: {}", self.is_crowded),
+            format!("{:?}", self.schema.names),
         ]
     }
 
@@ -412,15 +496,43 @@ impl World {
     }
 }
 
+fn draw_schema(rng: &mut StdRng) -> Schema {
+    let refusal = rng
+        .random_bool(0.4)
+        .then(|| REFUSALS[rng.random_range(0..REFUSALS.len())]);
+    Schema {
+        key: [
+            None,
+            Some(OnDelete::NoAction),
+            Some(OnDelete::SetNull),
+            Some(OnDelete::Cascade),
+        ][rng.random_range(0..4)]
+        // A foreign key would meet the rule, too.
+        .filter(|_| refusal != Some(Refusal::Keep)),
+        is_deferred: rng.random_bool(0.5),
+        requires_name: rng.random_bool(0.3),
+        refusal,
+        names: [Names::Any, Names::Any, Names::Short][rng.random_range(0..3)],
+        second: [Second::Text, Second::NotNull, Second::Char, Second::Unique]
+            [rng.random_range(0..4)],
+    }
+}
+
 fn draw_step(rng: &mut StdRng, world: &World) -> Step {
     let process = rng.random_range(0..world.processes);
-    match rng.random_range(0..100) {
+    match rng.random_range(0..108) {
         0..36 => draw_act(rng, world),
         36..75 => draw_work(rng, world, process),
         75..79 => Step::Operate {
             operation: OPERATIONS[rng.random_range(0..OPERATIONS.len())],
             pick: rng.random_range(0..1_000_000),
         },
+        100..102 if world.has(FaultKind::Setup) => Step::Operate {
+            operation: SETUP[rng.random_range(0..SETUP.len())],
+            pick: rng.random_range(0..1_000_000),
+        },
+        102 if world.has(FaultKind::Misconfigured) => Step::Misconfigure { process },
+        103..105 if world.has(FaultKind::Route) => Step::Fail(draw_fault(rng, FaultKind::Route)),
         79 if world.has(FaultKind::Cut) => Step::Cut { process },
         80..82 if world.has(FaultKind::Kill) => Step::Kill { process },
         82..84 if world.has(FaultKind::Abandon) => Step::Abandon { process },
@@ -438,13 +550,18 @@ fn draw_step(rng: &mut StdRng, world: &World) -> Step {
 }
 
 fn draw_act(rng: &mut StdRng, world: &World) -> Step {
-    let act = match rng.random_range(0..120) {
+    let is_many = world.deletes_max > FEW_DELETES;
+    let act = match rng.random_range(if is_many { 0..150 } else { 0..120 }) {
+        120.. => Act::Delete,
         0..47 => Act::Edit,
         47..53 => Act::Clear,
         53..59 => Act::Rename,
         59..67 => Act::Link,
         67..70 => Act::Unlink,
-        70..79 => Act::Create,
+        70..74 => Act::Create,
+        74..79 if world.is_crowded => Act::Edit,
+        74..76 => Act::Create,
+        76..79 => Act::CreateChild,
         79..85 => Act::Delete,
         85..88 => Act::Undelete,
         88..91 => Act::EditAll,
@@ -455,15 +572,18 @@ fn draw_act(rng: &mut StdRng, world: &World) -> Step {
         106..108 => Act::Truncate,
         108..110 => Act::Merge,
         110..113 => Act::Swap,
+        113..117 if !matches!(world.schema.refusal, None | Some(Refusal::Keep)) => Act::Spoil,
+        113.. if world.schema.second == Second::Unique => Act::SwapValues,
+        113..118 if world.schema.names == Names::Short => Act::RenameLong,
         113.. if world.schema.refusal.is_some() => Act::Spoil,
         _ => Act::Edit,
     };
     let side = match act {
         Act::Swap => world.swaps,
         Act::Truncate | Act::Hold | Act::LetGo => Side::Postgres,
-        Act::Merge | Act::HardDelete => Side::Salesforce,
+        Act::Merge | Act::HardDelete | Act::SwapValues | Act::CreateChild => Side::Salesforce,
         Act::Spoil if world.schema.refusal == Some(Refusal::Rule) => Side::Postgres,
-        Act::Spoil => Side::Salesforce,
+        Act::Spoil | Act::RenameLong => Side::Salesforce,
         _ => [Side::Postgres, Side::Salesforce][rng.random_range(0..2)],
     };
     let pick = rng.random_range(0..1_000_000);
@@ -482,6 +602,7 @@ fn draw_work(rng: &mut StdRng, world: &World, process: usize) -> Step {
         _ => JobName::Release,
     };
     let turns = match rng.random_range(0..10) {
+        0..3 if world.is_crowded => rng.random_range(1..20),
         0..4 => TO_THE_END,
         4..8 => rng.random_range(5..80),
         _ => rng.random_range(1..5),
@@ -511,6 +632,7 @@ fn draw_fault(rng: &mut StdRng, kind: FaultKind) -> OrgFault {
     let faults: &[OrgFault] = match kind {
         FaultKind::Events => &EVENT_FAULTS,
         FaultKind::Rights => &RIGHTS_FAULTS,
+        FaultKind::Route => &ROUTE_FAULTS,
         _ => &CALL_FAULTS,
     };
     faults.choose(rng).copied().unwrap_or(OrgFault::LostWrite)

@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use crate::script::World;
+use crate::script::{Mistake, World};
 
 /// A mapped object.
 #[derive(Debug)]
@@ -13,6 +13,8 @@ pub(crate) struct Shape {
     pub(crate) fields: [(&'static str, &'static str); 2],
     /// The lookup, its column, and its parent's external id in SOQL.
     pub(crate) lookup: (&'static str, &'static str, &'static str),
+    /// A field that no one edits, with its column: a side may have lost it.
+    pub(crate) extra: (&'static str, &'static str),
     /// The place of the parent's object.
     pub(crate) parent: usize,
 }
@@ -27,6 +29,7 @@ pub(crate) const SHAPES: [Shape; 2] = [
         table: "account",
         fields: [("Name", "name"), ("Phone", "phone")],
         lookup: ("ParentId", "parent_external_id", "Parent.External_Id__c"),
+        extra: ("Site", "site"),
         parent: 0,
     },
     Shape {
@@ -34,6 +37,7 @@ pub(crate) const SHAPES: [Shape; 2] = [
         table: "contact",
         fields: [("LastName", "last_name"), ("Title", "title")],
         lookup: ("AccountId", "account_external_id", "Account.External_Id__c"),
+        extra: ("Department", "department"),
         parent: 0,
     },
 ];
@@ -49,7 +53,43 @@ pub struct Schema {
     pub requires_name: bool,
     /// What a side does to values that begin with [`BAD`].
     pub refusal: Option<Refusal>,
+    /// The column of the second field.
+    pub second: Second,
+    /// The column of the external id.
+    pub names: Names,
 }
+
+/// What the column of the external id takes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Names {
+    /// Any text.
+    Any,
+    /// At most [`SHORT`] characters.
+    Short,
+}
+
+/// Characters of the shorter column.
+pub(crate) const SHORT: usize = 16;
+
+/// The end of an external id that is too long for it.
+pub(crate) const TOO_LONG: &str = "-that-is-too-long";
+
+/// A column of text.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Second {
+    /// Any text or null.
+    Text,
+    /// No null.
+    NotNull,
+    /// Padded with spaces.
+    Char,
+    /// Each value once.
+    Unique,
+}
+
+/// Every column of the second field.
+pub(crate) const SECONDS: [Second; 4] =
+    [Second::Text, Second::NotNull, Second::Char, Second::Unique];
 
 /// How values that users may write begin, and that the other side refuses or changes.
 pub(crate) const BAD: &str = "bad";
@@ -67,10 +107,13 @@ pub enum Refusal {
     Change,
     /// Salesforce has a validation rule.
     Rule,
+    /// A rule of the table of contacts keeps each row that is deleted.
+    Keep,
 }
 
 /// Every refusal.
-pub(crate) const REFUSALS: [Refusal; 5] = [
+pub(crate) const REFUSALS: [Refusal; 6] = [
+    Refusal::Keep,
     Refusal::Raise,
     Refusal::Check,
     Refusal::Cancel,
@@ -90,24 +133,6 @@ pub enum OnDelete {
 }
 
 impl Schema {
-    /// Returns a name for databases with these tables.
-    pub(crate) fn kind(&self) -> String {
-        let key = match self.key {
-            None => "free",
-            Some(OnDelete::NoAction) => "refused",
-            Some(OnDelete::SetNull) => "set_null",
-            Some(OnDelete::Cascade) => "cascade",
-        };
-        let refusal = self.refusal.map_or_else(
-            || "free".to_owned(),
-            |refusal| format!("{refusal:?}").to_lowercase(),
-        );
-        format!(
-            "sim_{key}_{}_{}_{refusal}",
-            self.is_deferred, self.requires_name
-        )
-    }
-
     /// Returns the value that the side with the refusal keeps.
     pub(crate) fn kept(&self, value: &str) -> String {
         match self.refusal {
@@ -151,14 +176,34 @@ impl Schema {
             Some(Refusal::Check) => format!("check ({column} not like '{BAD}%')"),
             _ => String::new(),
         };
+        let names = match self.names {
+            Names::Any => "text".to_owned(),
+            Names::Short => format!("varchar({SHORT})"),
+        };
+        // Rows of a table that is not mapped.
+        let notes = match self.key {
+            Some(OnDelete::NoAction) => {
+                "create table note (account_id bigint not null references account (id));"
+            }
+            _ => "",
+        };
+        let second = match self.second {
+            Second::Text => "text",
+            Second::NotNull => "text not null default ''",
+            Second::Char => "char(16)",
+            Second::Unique => "text unique",
+        };
         let (phone, title) = (check("phone"), check("title"));
         let triggers = self.triggers();
         format!(
             "create table account (id bigint generated always as identity primary key,
-                external_id text unique, name {name}, phone text {phone}, fax text, parent_external_id text, deleted_at timestamptz);
-            create table contact (id bigint generated always as identity primary key,
-                external_id text unique, last_name {name}, title text {title}, fax text, account_external_id text {key},
+                external_id {names} unique, name {name}, phone {second} {phone}, fax text, parent_external_id text, site text,
                 deleted_at timestamptz);
+            create table contact (id bigint generated always as identity primary key,
+                external_id {names} unique, last_name {name}, title {second} {title}, fax text, account_external_id {names} {key},
+                department text, deleted_at timestamptz);
+            create table {OTHER_TABLE} (like contact including all);
+            {notes}
             {triggers}"
         )
     }
@@ -166,10 +211,17 @@ impl Schema {
     /// Returns the statements that create the triggers of a refusal.
     fn triggers(&self) -> String {
         let act = match self.refusal {
-            Some(Refusal::Raise) => "raise exception 'it is bad'",
+            Some(Refusal::Raise) => {
+                "raise exception using errcode = 'QQ001', message = 'it is bad'"
+            }
             Some(Refusal::Cancel) => "return null",
             Some(Refusal::Change) => {
                 "new := jsonb_populate_record(new, jsonb_build_object(tg_argv[0], upper(to_jsonb(new) ->> tg_argv[0])))"
+            }
+            Some(Refusal::Keep) => {
+                return "create rule keep as on delete to contact
+                    do instead update contact set fax = fax where id = old.id;"
+                    .to_owned();
             }
             Some(Refusal::Check | Refusal::Rule) | None => return String::new(),
         };
@@ -192,6 +244,12 @@ impl Schema {
     }
 }
 
+/// A table like that of contacts, which is mapped by mistake.
+pub(crate) const OTHER_TABLE: &str = "contact_other";
+
+/// The column of local keys to which a lookup is mapped by mistake.
+pub(crate) const LOCAL_KEYS: &str = "account_id";
+
 /// Returns the configuration of a world.
 pub(crate) fn mapping(world: &World) -> String {
     let mut toml = format!(
@@ -203,16 +261,23 @@ pub(crate) fn mapping(world: &World) -> String {
         world.capture
     );
     for shape in &SHAPES {
-        let (lookup, column, _) = shape.lookup;
+        let (lookup, mut column, _) = shape.lookup;
+        if shape.object == "Contact" && world.mistake == Some(Mistake::LocalKeys) {
+            column = LOCAL_KEYS;
+        }
         let marks = if world.deletes == "soft" {
             ", column = \"deleted_at\""
         } else {
             ""
         };
+        let filter = match (world.filters, shape.object) {
+            (true, "Account") => format!("where = \"{} LIKE 'k%'\"\n", KEY.0),
+            _ => String::new(),
+        };
         // A String takes every line.
         let _ = write!(
             toml,
-            "[[tenant.acme.object]]\nobject = \"{}\"\ntable = \"{}\"\n\
+            "[[tenant.acme.object]]\n{filter}object = \"{}\"\ntable = \"{}\"\n\
             external_id = {{ field = \"External_Id__c\", column = \"external_id\" }}\n\
             conflicts = \"{}\"\ndeletes = {{ mode = \"{}\", on_edit = \"{}\"{marks} }}\n[tenant.acme.object.fields]\n\
             {lookup} = {{ column = \"{column}\", references = \"{}\" }}\n",
@@ -230,6 +295,11 @@ pub(crate) fn mapping(world: &World) -> String {
                 toml,
                 "{field} = {{ column = \"{column}\", owner = \"{owner}\" }}"
             );
+        }
+        if world.lacks.is_some() {
+            let (field, column) = shape.extra;
+            // A String takes every line.
+            let _ = writeln!(toml, "{field} = {{ column = \"{column}\" }}");
         }
     }
     toml

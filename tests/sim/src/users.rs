@@ -15,14 +15,11 @@ use sqlx::{AssertSqlSafe, Connection as _, PgConnection};
 use syncline::ports::Clock as _;
 
 use crate::clock::WorldClock;
-use crate::script::{Act, Side};
-use crate::shapes::{BAD, KEY, Refusal, SHAPES, Schema};
+use crate::script::{Act, FEW_DELETES, Side};
+use crate::shapes::{BAD, KEY, OnDelete, Refusal, SHAPES, Schema, Second, TOO_LONG};
 
 pub(crate) use seen::{Seen, SeenRecords, text};
 use seen::{all_records, answer, before, column, literal, records, rows};
-
-/// Most deletes of a world: more of an object would be withheld by the delete guard.
-const DELETES_MAX: usize = 3;
 
 /// What the story tells of an act, and whether it had an effect.
 pub(crate) type Told = (String, bool);
@@ -50,12 +47,16 @@ pub(crate) struct UserLog {
     pub(crate) deleted: BTreeMap<(usize, String), BTreeSet<Side>>,
     /// Records that were deleted and restored.
     pub(crate) restored: BTreeSet<(usize, String)>,
-    /// A table was emptied: the delete guard may withhold deletes.
+    /// A table was emptied, or much was deleted: the delete guard may withhold deletes.
     pub(crate) emptied: bool,
+    /// The operator has approved deletes.
+    pub(crate) approved: bool,
     /// A field was hidden from our user: its value goes unseen with a deleted record.
     pub(crate) hid_field: bool,
     /// Something happened that no event tells.
     pub(crate) untold: bool,
+    /// Accounts to which a row of a table points that is not mapped.
+    pub(crate) noted: BTreeSet<String>,
     /// Records that anyone changed after they were created.
     pub(crate) touched: BTreeSet<(usize, String)>,
 }
@@ -63,6 +64,12 @@ pub(crate) struct UserLog {
 /// Both sides, as users reach them.
 pub(crate) struct Users {
     pub(crate) schema: Schema,
+    /// Most records that they delete.
+    pub(crate) deletes_max: usize,
+    /// There may be accounts outside the filter of the mapping.
+    pub(crate) filters: bool,
+    /// The table of contacts is away, and no one works in Postgres.
+    pub(crate) is_away: bool,
     pub(crate) clock: WorldClock,
     pub(crate) org: InProcess,
     pub(crate) postgres: PgConnection,
@@ -102,19 +109,11 @@ impl Users {
     pub(crate) async fn act(&mut self, side: Side, act: Act, pick: u64) -> anyhow::Result<Told> {
         let mut pick = Pick(pick);
         let place = pick.of(SHAPES.len());
-        match act {
-            Act::Create => return self.create(side, place).await,
-            Act::Undelete => return self.undelete(),
-            Act::EditAll => return self.edit_all(side, place, &mut pick).await,
-            Act::Swap => return self.swap(side, place, &mut pick).await,
-            Act::Merge => return self.merge(&mut pick).await,
-            Act::Truncate => return self.truncate(place).await,
-            Act::HardDelete => return self.hard_delete(),
-            Act::LetGo => {
-                let letting = [Letting::Commit, Letting::Commit, Letting::RollBack][pick.of(3)];
-                return self.let_go(letting).await;
-            }
-            _ => {}
+        if side == Side::Postgres && self.is_away && act != Act::LetGo {
+            return Ok(("Postgres: no one works".to_owned(), false));
+        }
+        if let Some(told) = self.act_at_large(side, act, place, &mut pick).await? {
+            return Ok(told);
         }
         let seen = self.seen(side, place).await?;
         let Some((key, record)) = pick.one(&seen) else {
@@ -137,8 +136,9 @@ impl Users {
                 self.write(&change, SHAPES[place].fields[1].0, Json::Null)
                     .await
             }
-            Act::Rename => {
-                let name = format!("{}-{}", SHAPES[place].table, self.new_value());
+            Act::Rename | Act::RenameLong => {
+                let end = if act == Act::RenameLong { TOO_LONG } else { "" };
+                let name = format!("{}-{}{end}", SHAPES[place].table, self.new_value());
                 self.log
                     .names
                     .insert((place, name.clone()), change.key.clone());
@@ -158,10 +158,39 @@ impl Users {
             | Act::EditAll
             | Act::LetGo
             | Act::Swap
+            | Act::SwapValues
+            | Act::CreateChild
             | Act::Merge
             | Act::Truncate
             | Act::HardDelete => Ok((String::new(), false)),
         }
+    }
+
+    /// Does what a step says if that is not about one record.
+    async fn act_at_large(
+        &mut self,
+        side: Side,
+        act: Act,
+        place: usize,
+        pick: &mut Pick,
+    ) -> anyhow::Result<Option<Told>> {
+        let told = match act {
+            Act::Create => self.create(side, place).await?,
+            Act::Undelete => self.undelete()?,
+            Act::EditAll => self.edit_all(side, place, pick).await?,
+            Act::Swap => self.swap(side, place, pick).await?,
+            Act::Merge => self.merge(pick).await?,
+            Act::CreateChild => self.create_child(pick).await?,
+            Act::SwapValues => self.swap_values(place, pick).await?,
+            Act::Truncate => self.truncate(place).await?,
+            Act::HardDelete => self.hard_delete()?,
+            Act::LetGo => {
+                let letting = [Letting::Commit, Letting::Commit, Letting::RollBack][pick.of(3)];
+                self.let_go(letting).await?
+            }
+            _ => return Ok(None),
+        };
+        Ok(Some(told))
     }
 
     /// Returns what a user sees of the records of an object.
@@ -225,12 +254,31 @@ impl Users {
         Ok(found)
     }
 
+    /// Returns a value of a field in SQL.
+    fn literal(&self, place: usize, field: &str, value: &Json) -> String {
+        let refuses_null = self.schema.second == Second::NotNull;
+        if value.is_null() && refuses_null && field == SHAPES[place].fields[1].0 {
+            return "''".to_owned();
+        }
+        literal(value)
+    }
+
     fn new_value(&mut self) -> String {
         self.log.values += 1;
         format!("v{}", self.log.values)
     }
 
     async fn create(&mut self, side: Side, place: usize) -> anyhow::Result<Told> {
+        self.create_of(side, place, None).await
+    }
+
+    /// Creates a record, in Salesforce perhaps of this account.
+    async fn create_of(
+        &mut self,
+        side: Side,
+        place: usize,
+        account: Option<&str>,
+    ) -> anyhow::Result<Told> {
         let (shape, value) = (&SHAPES[place], self.new_value());
         let (key, name) = (value.replace('v', "k"), format!("{}-{value}", shape.table));
         let (field, column) = shape.fields[0];
@@ -245,9 +293,24 @@ impl Users {
                 sqlx::raw_sql(AssertSqlSafe(insert))
                     .execute(&mut self.postgres)
                     .await?;
+                // Some accounts have a row of a table that is not mapped.
+                let has_note = self.schema.key == Some(OnDelete::NoAction)
+                    && place == 0
+                    && self.log.values.is_multiple_of(2);
+                if has_note {
+                    let note = "insert into note select id from account where external_id = $1";
+                    sqlx::query(note)
+                        .bind(&name)
+                        .execute(&mut self.postgres)
+                        .await?;
+                    self.log.noted.insert(key.clone());
+                }
             }
             Side::Salesforce => {
-                let fields = json!({field: value, "External_Id__c": name, KEY.0: key});
+                let mut fields = json!({field: value, "External_Id__c": name, KEY.0: key});
+                if let Some(account) = account {
+                    fields[shape.lookup.0] = json!(account);
+                }
                 let id = self
                     .org
                     .with_org(|org| org.insert_as(local::PERSON, shape.object, &fields))
@@ -324,7 +387,7 @@ impl Users {
                     "update {} set {} = {}",
                     shape.table,
                     column(shape, field),
-                    literal(&value)
+                    self.literal(change.place, field, &value)
                 );
                 self.in_transaction(change, &set, End::Commit).await?
             }
@@ -459,7 +522,7 @@ impl Users {
     }
 
     async fn delete(&mut self, change: &Change) -> anyhow::Result<Told> {
-        if self.log.deletes == DELETES_MAX {
+        if self.log.deletes == self.deletes_max {
             return Ok((format!("{:?}: enough was deleted", change.side), false));
         }
         let shape = &SHAPES[change.place];
@@ -477,6 +540,7 @@ impl Users {
             return Ok((format!("{told}: refused"), false));
         };
         self.log.deletes += 1;
+        self.log.emptied |= self.log.deletes > FEW_DELETES;
         let gone = self.note_gone(change.side, &before).await?;
         if change.side == Side::Salesforce {
             self.log.bin.push(text(&change.seen, "Id"));

@@ -40,7 +40,7 @@ fn rewritten(places: &[(&str, Place)]) -> anyhow::Result<String> {
         .iter()
         .map(|(bug, place)| Removal { bug, place })
         .collect();
-    rewrite(FILE, &removals, "is")
+    rewrite(FILE, &removals, "bugs")
 }
 
 /// Checks that one text of the file becomes another.
@@ -57,7 +57,22 @@ fn expressions_become_choices() {
     check(
         &[("ours", place(Kind::Expression, "!edit.is_ours()", "true"))],
         "!edit.is_ours()",
-        r#"(if is("ours") { true } else { !edit.is_ours() })"#,
+        r#"(if bugs::is("ours") { true } else { !edit.is_ours() })"#,
+    );
+}
+
+#[test]
+fn both_values_are_computed() {
+    check(
+        &[
+            ("ours", place(Kind::Value, "!edit.is_ours()", "true")),
+            (
+                "new",
+                place(Kind::Value, "edit.is_new() && !edit.is_ours()", "false"),
+            ),
+        ],
+        "edit.is_new() && !edit.is_ours()",
+        r#"bugs::choose("new", false, edit.is_new() && bugs::choose("ours", true, !edit.is_ours()))"#,
     );
 }
 
@@ -76,7 +91,7 @@ fn rule_within_a_rule_is_removed_alone() {
             ),
         ],
         "edit.is_new() && !edit.is_ours()",
-        r#"(if is("all") { false } else { edit.is_new() && (if is("ours") { true } else { !edit.is_ours() }) })"#,
+        r#"(if bugs::is("all") { false } else { edit.is_new() && (if bugs::is("ours") { true } else { !edit.is_ours() }) })"#,
     );
 }
 
@@ -85,7 +100,7 @@ fn raw_literal_becomes_a_choice() {
     check(
         &[("table", place(Kind::Sql, r#"from "task""#, "from nothing"))],
         r##"r#"select "id" from "task""#"##,
-        r###"(if is("table") { r#"select "id" from nothing"# } else { r#"select "id" from "task""# })"###,
+        r###"(if bugs::is("table") { r#"select "id" from nothing"# } else { r#"select "id" from "task""# })"###,
     );
 }
 
@@ -113,7 +128,7 @@ fn bugs_of_one_literal_are_switched_apart() {
         ],
         &whole,
         &format!(
-            "(if is(\"all\") {{ {all} }} else {{ (if is(\"taken\") {{ {taken} }} else {{ {whole} }}) }})"
+            "(if bugs::is(\"all\") {{ {all} }} else {{ (if bugs::is(\"taken\") {{ {taken} }} else {{ {whole} }}) }})"
         ),
     );
 }
@@ -123,7 +138,7 @@ fn macro_that_takes_the_literal_becomes_a_choice() {
     check(
         &[("place", place(Kind::Sql, ", place", ""))],
         r#"format!("select 1 order by {by}, place", by = quote(by))"#,
-        "(if is(\"place\") { format!(\"select 1 order by {by}\", by = quote(by)) } \
+        "(if bugs::is(\"place\") { format!(\"select 1 order by {by}\", by = quote(by)) } \
          else { format!(\"select 1 order by {by}, place\", by = quote(by)) })",
     );
 }
@@ -137,7 +152,7 @@ fn constant_becomes_a_function() {
     let expected = FILE
         .replace(
             &format!("const FIND: &str = {literal};"),
-            &format!("fn FIND() -> &'static str {{ (if is(\"idle\") {{ {idle} }} else {{ {literal} }}) }}"),
+            &format!("fn FIND() -> &'static str {{ (if bugs::is(\"idle\") {{ {idle} }} else {{ {literal} }}) }}"),
         )
         .replace("query(FIND)", "query(FIND())");
     assert_eq!(found, expected);
@@ -174,7 +189,9 @@ fn every_planted_rule_can_be_removed() {
             let removed = match (place.kind, &place.function) {
                 (Kind::Function, Some(_)) => removal.once(&text).map(drop),
                 (Kind::Function, None) => Err(anyhow::anyhow!("which function?")),
-                (Kind::Expression | Kind::Sql, _) => rewrite(&text, &[removal], "is").map(drop),
+                (Kind::Expression | Kind::Value | Kind::Sql, _) => {
+                    rewrite(&text, &[removal], "bugs").map(drop)
+                }
             };
             if let Err(error) = removed {
                 wrong.push(format!("{}, {}: {error:#}", bug.name, place.file));

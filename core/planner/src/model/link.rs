@@ -195,6 +195,25 @@ pub struct AutomationOverride {
     pub stored: Value,
 }
 
+impl AutomationOverride {
+    /// Takes back the count of a write of these fields that had no effect: automation has not changed it back. Returns
+    /// whether one was counted.
+    pub fn uncount<'a>(
+        counted: &mut BTreeMap<FieldName, Self>,
+        fields: impl Iterator<Item = &'a FieldName>,
+    ) -> bool {
+        let mut is_counted = false;
+        for field in fields {
+            if let Some(counted) = counted.get_mut(field) {
+                counted.count = counted.count.saturating_sub(1);
+                is_counted = true;
+            }
+        }
+        counted.retain(|_, counted| counted.count > 0);
+        is_counted
+    }
+}
+
 /// One record: its aliases, remote states, bases and tombstone.
 #[derive(Debug, Clone, PartialEq)]
 pub struct SyncLink {

@@ -50,6 +50,8 @@ pub(super) enum Effect {
     BaseAdvance(Payload),
     /// Salesforce stored another value than the one we sent.
     AutomationOverride(FieldName, AutomationOverride),
+    /// A write of these fields had no effect, so automation has not changed them back.
+    NotChangedBack(Vec<FieldName>),
     /// A write of ours replaced this value unseen.
     Overwritten(FieldName, Value),
 }
@@ -143,6 +145,9 @@ impl<'a> Absorbing<'a> {
             Effect::BaseAdvance(values) => absorbed.advance_base(values),
             Effect::AutomationOverride(field, changed_back) => {
                 absorbed.automation_overrides.insert(field, changed_back);
+            }
+            Effect::NotChangedBack(fields) => {
+                AutomationOverride::uncount(&mut absorbed.automation_overrides, fields.iter());
             }
             Effect::Overwritten(field, value) => absorbed.overwritten.push((field, value)),
         }

@@ -130,6 +130,9 @@ pub(super) fn abandon_unknown(record: &mut Absorbing<'_>) {
     for intent in record.intents {
         if intent.state == IntentState::Unknown {
             record.apply(Effect::Intent(intent.intent_id, IntentState::Abandoned));
+            record.apply(Effect::NotChangedBack(
+                intent.fields.keys().cloned().collect(),
+            ));
             record.apply(Effect::Dirty);
         }
     }
@@ -186,6 +189,9 @@ fn settle_unknown(record: &mut Absorbing<'_>, intent: &Intent) {
         record.apply(Effect::BaseAdvance(intent.fields.clone()));
         IntentState::Confirmed
     } else {
+        record.apply(Effect::NotChangedBack(
+            intent.fields.keys().cloned().collect(),
+        ));
         IntentState::Abandoned
     };
     record.apply(Effect::Intent(intent.intent_id, state));

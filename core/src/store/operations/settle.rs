@@ -9,6 +9,7 @@ use uuid::Uuid;
 
 use crate::model::ids::{FieldName, Generation, IntentId, RecordId, SalesforceId};
 use crate::model::intent::{Intent, IntentState, WriteAction};
+use crate::model::link::AutomationOverride;
 use crate::model::value::Value;
 use crate::planner::observation::settle_applied;
 use crate::ports::apply_store::{IntendedWrite, SettledOutcome, Settlement};
@@ -344,11 +345,23 @@ impl Settling<'_> {
     }
 
     fn refused(&mut self, intent: Intent, refusal: &Refusal, withheld: &[FieldName]) {
+        self.uncount_overrides(&intent);
         self.writes.refusals.push(RefusalLine {
             intent_id: intent.intent_id,
             refusal: SavedRefusal::of(refusal, withheld),
         });
         self.set_state(intent, IntentState::Refused);
+    }
+
+    /// Automation has not changed back what had no effect: the plan of the write has counted it.
+    fn uncount_overrides(&mut self, intent: &Intent) {
+        let Some(known) = self.known.get_mut(&intent.record_id) else {
+            return;
+        };
+        let overrides = &mut known.link.automation_overrides;
+        if AutomationOverride::uncount(overrides, intent.fields.keys()) {
+            self.writes.links.push(known.clone());
+        }
     }
 
     fn set_state(&mut self, mut intent: Intent, state: IntentState) {

@@ -25,7 +25,11 @@ impl End<'_> {
                 );
                 found.push(("I7", Some((*place, key.clone())), what));
             };
-            if !asks_person {
+            // What both sides hold and have never agreed on is a person's to decide.
+            let never_agreed = self.users.log.hid_field
+                && field == SHAPES[*place].fields[1].0
+                && conflict["base_value"].is_null();
+            if !asks_person && !never_agreed {
                 complain("by policy no person is asked");
             }
             if !SHAPES[*place].fields.iter().any(|(name, _)| name == field) {

@@ -38,13 +38,13 @@ impl Removal<'_> {
     }
 }
 
-/// Returns the file with a choice at each rule: as it is, or, if `is` says that the bug is switched on, what replaces it.
+/// Returns the file with a choice at each rule: as it is, or, if the bug is switched on, what replaces it.
 ///
-/// `is` is the path of a function. A rule in a string literal makes the whole literal a choice, or the whole macro that
+/// `switch` is the path of the module that knows which bug is switched on. A rule in a string literal makes the whole literal a choice, or the whole macro that
 /// takes it. A constant literal becomes a function, because a constant cannot choose.
 ///
 /// Fails if a rule does not stand there exactly once, or not in one literal.
-pub fn rewrite(text: &str, removals: &[Removal<'_>], is: &str) -> anyhow::Result<String> {
+pub fn rewrite(text: &str, removals: &[Removal<'_>], switch: &str) -> anyhow::Result<String> {
     let stream: TokenStream = text
         .parse()
         .map_err(|error| anyhow::anyhow!("the file is not Rust: {error}"))?;
@@ -56,7 +56,7 @@ pub fn rewrite(text: &str, removals: &[Removal<'_>], is: &str) -> anyhow::Result
         let bug = removal.bug;
         let rule = removal.range(text)?;
         let unit = match removal.place.kind {
-            Kind::Expression => rule.clone(),
+            Kind::Expression | Kind::Value => rule.clone(),
             Kind::Sql => {
                 let literal = source
                     .literal_around(&rule)
@@ -72,10 +72,17 @@ pub fn rewrite(text: &str, removals: &[Removal<'_>], is: &str) -> anyhow::Result
             removal.place.instead,
             &text[rule.end..unit.end]
         );
-        edits.push(Edit {
-            range: unit,
-            text: format!("if {is}(\"{bug}\") {{ {instead} }} else "),
-            keeps: true,
+        edits.push(match removal.place.kind {
+            Kind::Value => Edit {
+                range: unit,
+                before: format!("{switch}::choose(\"{bug}\", {instead}, "),
+                after: Some(")".to_owned()),
+            },
+            _ => Edit {
+                range: unit,
+                before: format!("(if {switch}::is(\"{bug}\") {{ {instead} }} else {{ "),
+                after: Some(" })".to_owned()),
+            },
         });
     }
     for constant in constants {
@@ -83,16 +90,16 @@ pub fn rewrite(text: &str, removals: &[Removal<'_>], is: &str) -> anyhow::Result
     }
     // What contains others comes before them.
     edits.sort_by_key(|edit| (edit.range.start, std::cmp::Reverse(edit.range.end)));
-    edits.dedup_by(|one, other| !one.keeps && one.range == other.range);
+    edits.dedup_by(|one, other| one.after.is_none() && one.range == other.range);
     render(text, 0..text.len(), &edits)
 }
 
 /// A change of the text.
 struct Edit {
     range: Range<usize>,
-    text: String,
-    /// The former text stays, as what holds otherwise.
-    keeps: bool,
+    before: String,
+    /// What stands after the former text, if that stays.
+    after: Option<String>,
 }
 
 fn render(text: &str, range: Range<usize>, edits: &[Edit]) -> anyhow::Result<String> {
@@ -100,15 +107,14 @@ fn render(text: &str, range: Range<usize>, edits: &[Edit]) -> anyhow::Result<Str
     let (mut at, mut left) = (range.start, edits);
     while let Some((edit, later)) = left.split_first() {
         let end = edit.range.end;
-        anyhow::ensure!(end <= range.end, "two rules overlap: {}", edit.text);
+        anyhow::ensure!(end <= range.end, "two rules overlap: {}", edit.before);
         let inner = later.partition_point(|edit| edit.range.start < end);
         let (inner, later) = later.split_at(inner);
         rendered.push_str(&text[at..edit.range.start]);
-        if edit.keeps {
-            let kept = render(text, edit.range.clone(), inner)?;
-            rendered.push_str(&format!("({}{{ {kept} }})", edit.text));
-        } else {
-            rendered.push_str(&edit.text);
+        rendered.push_str(&edit.before);
+        if let Some(after) = &edit.after {
+            rendered.push_str(&render(text, edit.range.clone(), inner)?);
+            rendered.push_str(after);
         }
         (at, left) = (end, later);
     }
@@ -175,8 +181,8 @@ impl Source {
     fn functions_for(&self, constant: &Constant) -> Vec<Edit> {
         let replace = |range: &Range<usize>, text: String| Edit {
             range: range.clone(),
-            text,
-            keeps: false,
+            before: text,
+            after: None,
         };
         let name = &constant.name;
         let uses = self.names.iter().filter(|used| *used == name);

@@ -7,7 +7,7 @@ use std::process::Command;
 
 use anyhow::Context as _;
 
-use super::{Kind, MET, Removal, VARIABLE, bugs, rewrite};
+use super::{Kind, Removal, VARIABLE, bugs, rewrite};
 
 /// The crate that all crates with rules depend on, and that says in the tree which bug is switched on.
 const PLANNER: &str = "core/planner/src/";
@@ -45,6 +45,7 @@ pub fn write_tree(root: &Path, tree: &Path) -> anyhow::Result<usize> {
             "Cargo.toml" => manifest(&String::from_utf8(content)?).into_bytes(),
             "Cargo.lock" => locked(&String::from_utf8(content)?).into_bytes(),
             "core/planner/src/lib.rs" => [content, b"\npub mod planted;\n".to_vec()].concat(),
+            "tests/sim/src/planted/reached.rs" => REACHED.into(),
             _ => content,
         };
         written += usize::from(write_changed(&tree.join(&file), &content)?);
@@ -83,12 +84,12 @@ fn tracked(root: &Path) -> anyhow::Result<Vec<String>> {
 }
 
 fn with_choices(file: &str, content: Vec<u8>, removals: &[Removal<'_>]) -> anyhow::Result<Vec<u8>> {
-    let is = match file.starts_with(PLANNER) {
-        true => "crate::planted::is",
-        false => "::syncline_planner::planted::is",
+    let switch = match file.starts_with(PLANNER) {
+        true => "crate::planted",
+        false => "::syncline_planner::planted",
     };
     let text = String::from_utf8(content).with_context(|| file.to_owned())?;
-    let text = rewrite(&text, removals, is).with_context(|| file.to_owned())?;
+    let text = rewrite(&text, removals, switch).with_context(|| file.to_owned())?;
     Ok(text.into_bytes())
 }
 
@@ -117,26 +118,55 @@ fn locked(workspace: &str) -> String {
     workspace.split_inclusive("\n\n").map(package).collect()
 }
 
-/// Returns the module that says which bug is switched on, and reports the first time that its rule is asked for.
+/// The simulator's module of the same name, where there are bugs.
+const REACHED: &str = r#"//! Which rules of planted bugs were reached.
+
+use std::collections::BTreeSet;
+
+/// Returns the bugs whose rules were reached since the last call.
+pub(super) fn take() -> BTreeSet<&'static str> {
+    syncline_planner::planted::take_reached()
+}
+"#;
+
+/// Returns the module that says which bug is switched on, and notes which rules are reached.
 fn switch_code() -> String {
     format!(
-        r#"//! Which planted bug is switched on.
+        r#"//! Which planted bug is switched on, and which rules were reached.
 
-use std::sync::OnceLock;
-use std::sync::atomic::{{AtomicBool, Ordering}};
+use std::collections::BTreeSet;
+use std::sync::{{Mutex, OnceLock, PoisonError}};
 
 static NAME: OnceLock<Option<String>> = OnceLock::new();
 
-static IS_MET: AtomicBool = AtomicBool::new(false);
+static REACHED: Mutex<BTreeSet<&'static str>> = Mutex::new(BTreeSet::new());
 
-/// Returns whether this bug is switched on.
-pub fn is(name: &str) -> bool {{
-    let on = NAME.get_or_init(|| std::env::var("{VARIABLE}").ok());
-    let is_on = on.as_deref() == Some(name);
-    if is_on && !IS_MET.swap(true, Ordering::Relaxed) {{
-        eprintln!("{MET}");
+/// Returns whether this bug is switched on. Its rule is reached.
+pub fn is(name: &'static str) -> bool {{
+    reached().insert(name);
+    is_on(name)
+}}
+
+/// Returns what the rule says, or what replaces it. The rule is reached if they differ.
+pub fn choose<T: PartialEq>(name: &'static str, instead: T, rule: T) -> T {{
+    if rule != instead {{
+        reached().insert(name);
     }}
-    is_on
+    if is_on(name) {{ instead }} else {{ rule }}
+}}
+
+/// Returns the bugs whose rules were reached since the last call.
+pub fn take_reached() -> BTreeSet<&'static str> {{
+    std::mem::take(&mut *reached())
+}}
+
+fn is_on(name: &str) -> bool {{
+    let on = NAME.get_or_init(|| std::env::var("{VARIABLE}").ok());
+    on.as_deref() == Some(name)
+}}
+
+fn reached() -> std::sync::MutexGuard<'static, BTreeSet<&'static str>> {{
+    REACHED.lock().unwrap_or_else(PoisonError::into_inner)
 }}
 "#
     )

@@ -16,6 +16,9 @@ pub(crate) type Seen = BTreeMap<&'static str, Json>;
 /// The records of one object on one side, by key.
 pub(crate) type SeenRecords = BTreeMap<String, Seen>;
 
+/// The key of accounts outside the filter, which are no records of a world.
+pub(super) const OUTSIDE: &str = "outside";
+
 /// Returns a text of a record.
 pub(crate) fn text(record: &Seen, field: &str) -> String {
     record[field].as_str().unwrap_or_default().to_owned()
@@ -45,7 +48,7 @@ pub(super) async fn rows(
 ) -> Result<Vec<Seen>, sqlx::Error> {
     let [(first, first_column), (second, second_column)] = shape.fields;
     let query = format!(
-        "select fax, external_id, {first_column}, {second_column}, {} from {} where deleted_at is null and {condition}",
+        "select fax, external_id, {first_column}, nullif(rtrim({second_column}::text), ''), {} from {} where deleted_at is null and {condition}",
         shape.lookup.1, shape.table
     );
     let rows = sqlx::query(AssertSqlSafe(query))
@@ -102,8 +105,8 @@ pub(super) fn all_records(org: &mut Org) -> anyhow::Result<Vec<SeenRecords>> {
 pub(super) fn records(org: &mut Org, shape: &Shape) -> anyhow::Result<Vec<Seen>> {
     let [(first, _), (second, _)] = shape.fields;
     let soql = format!(
-        "select+Id,{},External_Id__c,{first},{second},{}+from+{}",
-        KEY.0, shape.lookup.2, shape.object
+        "select+Id,{},External_Id__c,{first},{second},{},{}+from+{}",
+        KEY.0, shape.lookup.0, shape.lookup.2, shape.object
     );
     let answer = answer(org, &soql)?;
     let (relation, field) = shape
@@ -119,10 +122,17 @@ pub(super) fn records(org: &mut Org, shape: &Shape) -> anyhow::Result<Vec<Seen>>
             .into_iter()
             .map(|name| (name, record[name].clone()))
             .collect();
-        seen.insert("parent", record[relation][field].clone());
+        let parent = &record[relation][field];
+        seen.insert("parent", parent.clone());
+        // The account of a child may be outside the filter.
+        let is_outside = parent.is_null() && !record[shape.lookup.0].is_null();
+        seen.insert("is_outside", json!(is_outside));
         seen
     };
-    Ok(records.iter().map(read).collect())
+    let records = records.iter().map(read);
+    Ok(records
+        .filter(|record| text(record, KEY.0) != OUTSIDE)
+        .collect())
 }
 
 /// Asks the org as a user.

@@ -5,10 +5,10 @@ use salesforce_org::{RecordId, Request, local};
 use serde_json::{Value as Json, json};
 use sqlx::{AssertSqlSafe, Connection as _};
 
-use super::seen::{all_records, before, column, literal};
-use super::{Change, DELETES_MAX, Pick, SeenRecords, Told, Users, text};
-use crate::script::Side;
-use crate::shapes::SHAPES;
+use super::seen::{OUTSIDE, all_records, before, column, literal};
+use super::{Change, Pick, Seen, SeenRecords, Told, Users, text};
+use crate::script::{FEW_DELETES, Mistake, Side};
+use crate::shapes::{KEY, LOCAL_KEYS, SHAPES};
 
 impl Users {
     /// Exchanges the external ids of two records: in Postgres in one transaction, in Salesforce by three updates.
@@ -83,6 +83,120 @@ impl Users {
         Ok((told, true))
     }
 
+    /// Exchanges the values of two records in Salesforce, in one call.
+    pub(super) async fn swap_values(
+        &mut self,
+        place: usize,
+        pick: &mut Pick,
+    ) -> anyhow::Result<Told> {
+        let (object, field) = (SHAPES[place].object, SHAPES[place].fields[1].0);
+        let seen = self.seen(Side::Salesforce, place).await?;
+        let with_value = seen
+            .into_iter()
+            .filter(|(_, record)| record[field].is_string());
+        let with_value: SeenRecords = with_value.collect();
+        let (Some((one, first)), Some((other, second))) =
+            (pick.one(&with_value), pick.one(&with_value))
+        else {
+            let told = format!("Salesforce: no values of {object} to swap");
+            return Ok((told, false));
+        };
+        let told = format!("Salesforce: swaps {object}.{field} of {one} and {other}");
+        let change = |key: &String, seen: &Seen| Change {
+            side: Side::Salesforce,
+            place,
+            key: key.clone(),
+            seen: seen.clone(),
+        };
+        let edits = [
+            (change(one, first), second[field].clone()),
+            (change(other, second), first[field].clone()),
+        ];
+        let before = match one == other {
+            true => None,
+            false => self.update_records(&edits, field)?,
+        };
+        let Some(before) = before else {
+            return Ok((format!("{told}: refused"), false));
+        };
+        for (change, value) in &edits {
+            self.note_written(change, field, value, &before);
+        }
+        Ok((told, true))
+    }
+
+    /// Creates a contact of an account in Salesforce, in worlds with a filter perhaps of one outside it.
+    pub(super) async fn create_child(&mut self, pick: &mut Pick) -> anyhow::Result<Told> {
+        let accounts = self.seen(Side::Salesforce, 0).await?;
+        let is_outside = self.filters && pick.of(2) == 0;
+        let account = match pick.one(&accounts) {
+            _ if is_outside => {
+                let account = json!({"Name": OUTSIDE, KEY.0: OUTSIDE});
+                let id = self
+                    .org
+                    .with_org(|org| org.insert_as(local::PERSON, "Account", &account));
+                id.map_err(|error| anyhow::anyhow!("{error:?}"))?
+                    .to_string()
+            }
+            Some((_, account)) => text(account, "Id"),
+            None => return Ok(("Salesforce: no account of a child".to_owned(), false)),
+        };
+        let (told, _) = self.create_of(Side::Salesforce, 1, Some(&account)).await?;
+        Ok((format!("{told}, of account {account}"), true))
+    }
+
+    /// Puts a new, empty table in the place of contacts, or the former one back.
+    pub(crate) async fn exchange_table(&mut self) -> anyhow::Result<Told> {
+        let statements = match self.is_away {
+            true => "drop table contact; alter table contact_before rename to contact",
+            false => {
+                "alter table contact rename to contact_before;
+                create table contact (like contact_before including all)"
+            }
+        };
+        // A transaction that is open may hold the table.
+        let done = sqlx::raw_sql(statements).execute(&mut self.postgres).await;
+        let done = done.is_ok();
+        self.is_away ^= done;
+        let told = format!("Postgres: exchanges the table of contacts: {done}");
+        Ok((told, done))
+    }
+
+    /// Drops the columns that no one edits.
+    pub(crate) async fn drop_columns(&mut self) -> anyhow::Result<()> {
+        for shape in &SHAPES {
+            let drop = format!("alter table {} drop column {}", shape.table, shape.extra.1);
+            sqlx::raw_sql(AssertSqlSafe(drop))
+                .execute(&mut self.postgres)
+                .await?;
+        }
+        Ok(())
+    }
+
+    /// Makes what the mistake is about: a column of local keys, or records that nothing recognises.
+    pub(crate) async fn prepare_mistake(&mut self, mistake: Mistake) -> anyhow::Result<()> {
+        let statement = match mistake {
+            Mistake::LocalKeys => {
+                format!(
+                    "alter table contact add column {LOCAL_KEYS} bigint references account (id)"
+                )
+            }
+            Mistake::NoExternalIds => {
+                for name in ["Ada", "Bob"] {
+                    let account = json!({"Name": name, KEY.0: "k"});
+                    self.org
+                        .with_org(|org| org.insert_as(local::PERSON, "Account", &account))
+                        .map_err(|error| anyhow::anyhow!("{error:?}"))?;
+                }
+                "insert into account (name) values ('Ada'), ('Bob')".to_owned()
+            }
+        };
+        sqlx::raw_sql(AssertSqlSafe(statement))
+            .execute(&mut self.postgres)
+            .await?;
+        Ok(())
+    }
+
     /// Merges one account into another.
     pub(super) async fn merge(&mut self, pick: &mut Pick) -> anyhow::Result<Told> {
         let seen = self.seen(Side::Salesforce, 0).await?;
@@ -91,7 +205,7 @@ impl Users {
             return Ok(("Salesforce: no accounts to merge".to_owned(), false));
         };
         let told = format!("Salesforce: merges {merged} into {master}");
-        if master == merged || self.log.deletes == DELETES_MAX {
+        if master == merged || self.log.deletes == self.deletes_max {
             return Ok((format!("{told}: not done"), false));
         }
         let before = self.org.with_org(all_records)?;
@@ -103,6 +217,7 @@ impl Users {
             return Ok((format!("{told}: refused"), false));
         }
         self.log.deletes += 1;
+        self.log.emptied |= self.log.deletes > FEW_DELETES;
         self.note_gone(Side::Salesforce, &before).await?;
         self.log.touched.insert((0, master.clone()));
         Ok((told, true))
