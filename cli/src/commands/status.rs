@@ -74,12 +74,9 @@ fn problems(status: &TenantStatus, config: &TenantConfig, stale: f64) -> Vec<Str
                 "capture was never installed for {object}, so edits in its table are not seen: run `syncline install`"
             ));
         } else if let Some(broken) = broken {
-            // Row security names the grant that lets our role see the rows: installing again does not.
-            let fix = match broken.contains("To mend it: ") {
-                true => "",
-                false => ": run `syncline install`",
-            };
-            problems.push(format!("capture of {object} is broken ({broken}){fix}"));
+            problems.push(format!(
+                "capture of {object} is broken ({broken}): what names no other fix is repaired by `syncline install`"
+            ));
         }
         problems.extend(known.and_then(|known| known.events_missing.clone()));
     }

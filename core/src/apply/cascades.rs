@@ -14,8 +14,11 @@ use crate::ports::apply_store::IntendedWrite;
 use crate::ports::record::WAITS_FOR_CHILDREN;
 use crate::ports::salesforce::{Disposition, Refusal, SalesforceError};
 
-/// Returns the records whose delete would take records of mapped objects along, with the reason why it waits. One
-/// read for each lookup by which Salesforce deletes, however many records point to them.
+use super::changed::unread;
+
+/// Returns the records whose delete would take records of mapped objects along, or may do so, with the reason why it
+/// waits. One read for each lookup by which Salesforce deletes, however many records point to them. Fails only if the
+/// org cannot be used: what cannot be read of another object stops no write but the deletes.
 pub(super) async fn taking_along(
     job: &Job<'_>,
     mapped: &MappedObject,
@@ -36,9 +39,14 @@ pub(super) async fn taking_along(
             continue;
         };
         let filter = child.sync.filter.as_deref();
-        let referenced = job.salesforce().referenced(lookup, filter, &ids).await?;
-        for id in referenced {
-            children.entry(id).or_default().insert(&lookup.object);
+        match job.salesforce().referenced(lookup, filter, &ids).await {
+            Ok(referenced) => {
+                for id in referenced {
+                    children.entry(id).or_default().insert(&lookup.object);
+                }
+            }
+            Err(error) if error.disposition.concerns_tenant() => return Err(error),
+            Err(error) => return Ok(ids.into_iter().map(|id| (id, unread(&error))).collect()),
         }
     }
     let refusals = children

@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use crate::job::Job;
 use crate::model::ids::SalesforceId;
 use crate::ports::apply_store::IntendedWrite;
-use crate::ports::salesforce::{Disposition, Refusal, SalesforceError, WriteOutcome};
+use crate::ports::salesforce::{Disposition, Refusal, SalesforceError};
 
 use super::perform::Batch;
 
@@ -79,17 +79,17 @@ pub(super) fn changed_since_seen() -> Refusal {
     }
 }
 
-/// Returns the outcome of a write that is not made because it is not known whether its record has changed.
-pub(super) fn unread(error: &SalesforceError) -> WriteOutcome {
+/// Returns why a write is not made about which it is not known whether it would do harm.
+pub(super) fn unread(error: &SalesforceError) -> Refusal {
     let disposition = match error.disposition {
         concerns_tenant if concerns_tenant.concerns_tenant() => concerns_tenant,
         // Whatever the read failed on, the record is read before it is planned again.
         _ => Disposition::RefreshRecord,
     };
-    WriteOutcome::NotSent(Refusal {
+    Refusal {
         code: error.code.clone(),
         message: error.message.clone(),
         fields: Vec::new(),
         disposition,
-    })
+    }
 }

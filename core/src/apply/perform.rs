@@ -107,7 +107,7 @@ async fn send(
     let kept_back = match kept_back(job, batch, (lane, chunk, left_to_send), modified).await {
         Ok(kept_back) => kept_back,
         Err(error) => {
-            let outcomes = vec![unread(&error); chunk.len()];
+            let outcomes = vec![WriteOutcome::NotSent(unread(&error)); chunk.len()];
             note_availability(job, &outcomes, report).await;
             return outcomes;
         }

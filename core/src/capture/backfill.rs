@@ -223,9 +223,9 @@ impl Scan {
             .store()
             .vanished(&self.mapped, after, upto, &seen)
             .await?;
-        if vanished.is_empty() {
-            return Ok(0);
-        }
-        Ok(job.store().enqueue_repair(&self.mapped, &vanished).await?)
+        Ok(job
+            .store()
+            .enqueue_repair(&self.mapped, &vanished, &[])
+            .await?)
     }
 }

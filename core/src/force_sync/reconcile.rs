@@ -62,7 +62,7 @@ pub async fn enqueue_repair(store: &PgStore, journal_id: i64) -> Result<i64, For
     let job = linked.engine.job(&linked.tenant).await?;
     store
         .store()
-        .enqueue_repair(job.mapped(&entry.object)?, &[record])
+        .enqueue_repair(job.mapped(&entry.object)?, &[record], &[])
         .await?;
     Ok(journal_id)
 }

@@ -74,19 +74,13 @@ pub trait ReconcileStore: Send + Sync {
         seen: &[SalesforceId],
     ) -> Result<Vec<RecordId>, StoreError>;
 
-    /// Marks records to be refreshed and makes their tasks ready. Never writes a record.
+    /// Marks records to be refreshed and makes their tasks ready. Never writes a record. Of those that are `missing` a
+    /// comparison found no row: where both sides had agreed on them, their rows count as deleted from now on.
     async fn enqueue_repair(
         &self,
         mapped: &MappedObject,
         records: &[RecordId],
-    ) -> Result<usize, StoreError>;
-
-    /// Notes that a comparison found no row of these records although both sides had agreed on them, and enqueues them
-    /// as [`ReconcileStore::enqueue_repair`] does: their rows now count as deleted.
-    async fn enqueue_missing_rows(
-        &self,
-        mapped: &MappedObject,
-        records: &[RecordId],
+        missing: &[RecordId],
     ) -> Result<usize, StoreError>;
 
     /// Captures rows that belong to no record, by what identifies them, as if they had just been written. Does

@@ -37,11 +37,12 @@ pub struct DriftItem {
     pub absent: Option<&'static str>,
 }
 
-impl DriftItem {
-    /// Returns whether Postgres lacks the record's row.
-    pub(crate) fn lacks_row(&self) -> bool {
-        self.absent == Some(POSTGRES)
-    }
+/// Returns those of the records of which Postgres lacks the row.
+pub(super) fn missing_rows<'a>(
+    items: impl Iterator<Item = &'a DriftItem>,
+) -> impl Iterator<Item = RecordId> {
+    let missing = items.filter(|item| item.absent == Some(POSTGRES));
+    missing.map(|item| item.record_id)
 }
 
 /// The result of comparing one record.

@@ -13,7 +13,7 @@ use crate::ports::MappedObject;
 use crate::ports::comparison::PageRecord;
 use crate::ports::salesforce::ScanPage;
 
-use super::compare::DriftItem;
+use super::compare::{DriftItem, missing_rows};
 use super::full::scan_page;
 use super::page::{Comparer, PageFindings, SeenIds};
 use super::{Failures, ReconcileReport, has_time, log};
@@ -92,35 +92,18 @@ pub(crate) async fn detect(job: &Job<'_>, deadline: Deadline) -> Result<Vec<Drif
 pub(crate) async fn repair(job: &Job<'_>, items: &[DriftItem]) -> Result<usize, Error> {
     let mut enqueued = 0;
     for mapped in job.mapped_objects() {
-        let (missing, others): (Vec<&DriftItem>, Vec<&DriftItem>) = items
-            .iter()
-            .filter(|item| item.object == mapped.sync.object && item.tenant == mapped.tenant)
-            .partition(|item| item.lacks_row());
-        enqueued += enqueue(job, mapped, &ids(&others), &ids(&missing)).await?;
+        let is_its =
+            |item: &&DriftItem| item.object == mapped.sync.object && item.tenant == mapped.tenant;
+        let items = items.iter().filter(is_its);
+        let missing: Vec<RecordId> = missing_rows(items.clone()).collect();
+        let records: Vec<RecordId> = items.map(|item| item.record_id).collect();
+        enqueued += job
+            .store()
+            .enqueue_repair(mapped, &records, &missing)
+            .await?;
     }
     if enqueued > 0 {
         job.wake_up_for_due_work().await?;
-    }
-    Ok(enqueued)
-}
-
-fn ids(items: &[&DriftItem]) -> Vec<RecordId> {
-    items.iter().map(|item| item.record_id).collect()
-}
-
-/// Enqueues records to be read on both sides; of `missing` no row was found.
-pub(super) async fn enqueue(
-    job: &Job<'_>,
-    mapped: &MappedObject,
-    others: &[RecordId],
-    missing: &[RecordId],
-) -> Result<usize, Error> {
-    let mut enqueued = 0;
-    if !others.is_empty() {
-        enqueued += job.store().enqueue_repair(mapped, others).await?;
-    }
-    if !missing.is_empty() {
-        enqueued += job.store().enqueue_missing_rows(mapped, missing).await?;
     }
     Ok(enqueued)
 }

@@ -17,8 +17,9 @@ use crate::ports::record::ObservedRecord;
 use crate::ports::salesforce::{Deleted, SalesforceRecord};
 
 use super::ReconcileReport;
-use super::compare::{Difference, DriftItem, compare, explained, reads_otherwise, shows_news};
-use super::drift::enqueue;
+use super::compare::{
+    Difference, DriftItem, compare, explained, missing_rows, reads_otherwise, shows_news,
+};
 
 /// How long the event of a change may take to arrive and be captured. A difference to a record that changed in
 /// Salesforce since then is pending: the event is on its way.
@@ -319,13 +320,13 @@ impl PageFindings {
         report: &mut ReconcileReport,
     ) -> Result<Vec<CountedRecord>, Error> {
         let (job, mapped) = (comparer.job, comparer.mapped);
-        let missing = self.drifted.iter().filter(|item| item.lacks_row());
-        let missing: BTreeSet<RecordId> = missing.map(|item| item.record_id).collect();
-        let (missing, others): (Vec<RecordId>, Vec<RecordId>) = self
-            .marked
-            .iter()
-            .partition(|record| missing.contains(record));
-        report.enqueued += enqueue(job, mapped, &others, &missing).await?;
+        let missing: BTreeSet<RecordId> = missing_rows(self.drifted.iter()).collect();
+        let marked = self.marked.iter().copied();
+        let missing: Vec<RecordId> = marked.filter(|record| missing.contains(record)).collect();
+        report.enqueued += job
+            .store()
+            .enqueue_repair(mapped, &self.marked, &missing)
+            .await?;
         if !self.unrecorded.is_empty() {
             let cursor = format!("reconcile:{}", job.shared.ids.uuid());
             let observations: Vec<SalesforceObservation> = self

@@ -68,14 +68,9 @@ impl Reader<'_> {
             .selection()
             .by_values(&key, &literals, filter)
             .ok_or_else(|| too_long(object))?;
-        let answers: Vec<Vec<Row>> = stream::iter(statements)
-            .map(|statement| self.query(object, statement, Rows::DeletedToo))
-            .buffered(self.calls_in_flight)
-            .try_collect()
-            .await?;
-        let unique: BTreeMap<SalesforceId, SalesforceRecord> = answers
+        let rows = self.queries(object, statements, Rows::DeletedToo).await?;
+        let unique: BTreeMap<SalesforceId, SalesforceRecord> = rows
             .iter()
-            .flatten()
             .filter_map(|row| columns.record(row))
             .map(|record| (record.salesforce_id.clone(), record))
             .collect();
@@ -98,13 +93,9 @@ impl Reader<'_> {
         let statements = selection
             .values_among(field, &literals, filter)
             .ok_or_else(|| too_long(object))?;
-        let answers: Vec<Vec<Row>> = stream::iter(statements)
-            .map(|statement| self.query(object, statement, Rows::Live))
-            .buffered(self.calls_in_flight)
-            .try_collect()
-            .await?;
-        let rows = answers.iter().flatten();
-        Ok(rows.filter_map(|row| id_in(row, field.as_str())).collect())
+        let rows = self.queries(object, statements, Rows::Live).await?;
+        let ids = rows.iter().filter_map(|row| id_in(row, field.as_str()));
+        Ok(ids.collect())
     }
 
     /// Reads when records were last modified: by the requests of a retrieve of sObject Collections.
@@ -305,6 +296,21 @@ impl Reader<'_> {
             field_of(&schema, field)?;
         }
         Ok(Columns::new(&schema, fields))
+    }
+
+    /// Runs statements to their last pages, several at once.
+    async fn queries(
+        &self,
+        object: &ObjectName,
+        statements: Vec<String>,
+        rows: Rows,
+    ) -> Result<Vec<Row>, SalesforceError> {
+        let answers: Vec<Vec<Row>> = stream::iter(statements)
+            .map(|statement| self.query(object, statement, rows))
+            .buffered(self.calls_in_flight)
+            .try_collect()
+            .await?;
+        Ok(answers.into_iter().flatten().collect())
     }
 
     /// Runs a statement to its last page.

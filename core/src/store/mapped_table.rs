@@ -3,6 +3,7 @@
 pub(crate) mod columns;
 pub(crate) mod facts;
 pub(crate) mod fit;
+pub(crate) mod identity;
 pub(crate) mod keys;
 pub(crate) mod lookups;
 pub(crate) mod privileges;

@@ -30,6 +30,6 @@ mod settle;
 pub(crate) mod status;
 mod sweep;
 mod switches;
-pub(crate) mod table_identity;
+mod table_identity;
 pub(crate) mod timeline;
 mod usable_database;

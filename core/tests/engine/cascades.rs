@@ -183,6 +183,33 @@ async fn delete_waits_for_a_record_that_was_linked_meanwhile() {
 }
 
 #[tokio::test]
+async fn lookup_that_cannot_be_read_holds_deletes_alone() {
+    let (stage, _, second) = family("on delete cascade", 1).await;
+    stage
+        .org
+        .restrict(&json!({"hidden_fields": ["Contact.AccountId"]}));
+    stage
+        .sql("delete from account where external_id = 'a-1'")
+        .await;
+    stage.capture_postgres().await;
+    stage.apply("Account").await;
+    stage
+        .sql("update account set name = 'Bob Ltd' where external_id = 'a-2'")
+        .await;
+    stage.capture_postgres().await;
+    stage.make_due().await;
+    stage.apply("Account").await;
+    assert_eq!(stage.org.count("Account"), 2);
+    assert_eq!(stage.org.value(&second, "Name").as_deref(), Some("Bob Ltd"));
+
+    stage.org.restrict(&json!({}));
+    stage.make_due().await;
+    stage.drain().await;
+    assert_eq!(stage.org.count("Account"), 1);
+    stage.assert_equal().await;
+}
+
+#[tokio::test]
 async fn deletes_with_children_cost_one_read_for_all() {
     let (stage, _, _) = family("on delete cascade", 0).await;
     stage

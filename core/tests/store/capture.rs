@@ -389,7 +389,7 @@ async fn park(world: &mut World) {
     let record = RecordId(record.parse().unwrap());
     world
         .store
-        .enqueue_repair(&world.mapped, &[record])
+        .enqueue_repair(&world.mapped, &[record], &[])
         .await
         .unwrap();
     let leases = world.lease().await;

@@ -316,7 +316,7 @@ async fn reconcile_reads_without_locks_and_writes_only_tasks() {
     assert_eq!(
         world
             .store
-            .enqueue_repair(&world.mapped, &vanished)
+            .enqueue_repair(&world.mapped, &vanished, &[])
             .await
             .unwrap(),
         1

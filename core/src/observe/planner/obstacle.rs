@@ -47,7 +47,7 @@ impl ObjectPlanner<'_> {
             })
     }
 
-    /// Returns a wait for evidence if the plan takes a missing row for a deleted one. Absence alone is none: the row may
+    /// Returns a wait for evidence if the plan takes a missing row for a deleted one. Absence proves nothing: the row may
     /// be out of our sight, or have another external id since triggers were disabled. A delete entry of the outbox is
     /// evidence, and so is a comparison; both note it in the link, and wake the record.
     pub(super) fn missing_row(

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
+use uuid::Uuid;
 
 use crate::model::ids::{ObjectName, RecordId, SalesforceId, TenantId};
 use crate::ports::comparison::{
@@ -21,6 +22,7 @@ use crate::store::operations::sweep::{
 use crate::store::tables::capture::captured;
 use crate::store::tables::task::{NewWork, add_work};
 use crate::store::tables::{capture, comparison, journal, link};
+use crate::store::transaction::Tx;
 
 #[async_trait]
 impl ReconcileStore for PgStore {
@@ -131,23 +133,14 @@ impl ReconcileStore for PgStore {
         &self,
         mapped: &MappedObject,
         records: &[RecordId],
+        missing: &[RecordId],
     ) -> Result<usize, StoreError> {
+        if records.is_empty() {
+            return Ok(0);
+        }
         let mut tx = self.begin().await?;
         let ours = link::records_of(&mut tx, mapped, records).await?;
-        let work: Vec<NewWork> = ours.into_iter().map(NewWork::refresh).collect();
-        add_work(&mut tx, &work).await?;
-        tx.commit().await?;
-        Ok(work.len())
-    }
-
-    async fn enqueue_missing_rows(
-        &self,
-        mapped: &MappedObject,
-        records: &[RecordId],
-    ) -> Result<usize, StoreError> {
-        let mut tx = self.begin().await?;
-        let ours = link::records_of(&mut tx, mapped, records).await?;
-        link::note_missing_rows(&mut tx, &ours).await?;
+        note_missing_rows(&mut tx, mapped, missing).await?;
         let work: Vec<NewWork> = ours.into_iter().map(NewWork::refresh).collect();
         add_work(&mut tx, &work).await?;
         tx.commit().await?;
@@ -190,4 +183,43 @@ impl ReconcileStore for PgStore {
         tx.commit().await?;
         Ok(finished_at)
     }
+}
+
+/// Notes that a comparison found no row of these records, on which both sides had agreed.
+async fn note_missing_rows(
+    tx: &mut Tx,
+    mapped: &MappedObject,
+    records: &[RecordId],
+) -> Result<(), StoreError> {
+    if records.is_empty() {
+        return Ok(());
+    }
+    let ids: Vec<Uuid> = records.iter().map(|record| record.0).collect();
+    tx.run(
+        "noting missing rows",
+        sqlx::query(
+            "update syncline.sync_link as link
+            set postgres_presence = 'deleted',
+                version = link.version + 1,
+                updated_at = syncline.clock()
+            from (
+                select record_id
+                from syncline.sync_link
+                where record_id = any($1)
+                and tenant = $2
+                and object = $3
+                and agreed
+                and postgres_presence <> 'deleted'
+                order by record_id
+                -- Excludes other writers of these links.
+                for no key update
+            ) as missing
+            where link.record_id = missing.record_id",
+        )
+        .bind(ids)
+        .bind(mapped.tenant.as_str())
+        .bind(mapped.sync.object.as_str()),
+    )
+    .await?;
+    Ok(())
 }

@@ -332,16 +332,33 @@ async fn write(
         .filter(|record| record.has_arrived())
         .filter_map(|record| record.known.link.salesforce_id.as_ref())
         .map(ToString::to_string)
-        .chain(kept().flat_map(|record| let_go(mapped_objects, record)))
+        .chain(
+            kept()
+                .filter(|record| record.is_changed())
+                .flat_map(|record| let_go(mapped_objects, record)),
+        )
         .collect();
     wake_waiting(tx, &arrived).await?;
+    read_cleared_lookups(tx, mapped_objects, kept()).await
+}
+
+/// Adds reads of the records that pointed to those which are gone.
+async fn read_cleared_lookups<'a>(
+    tx: &mut Tx,
+    mapped_objects: &[MappedObject],
+    records: impl Iterator<Item = &'a SeenRecord>,
+) -> Result<(), StoreError> {
+    let mut gone: BTreeMap<&ObjectName, Vec<&str>> = BTreeMap::new();
+    for record in records.filter(|record| has_gone(record)) {
+        let link = &record.known.link;
+        gone.entry(&link.object)
+            .or_default()
+            .push(&link.external_id);
+    }
     for mapped in mapped_objects {
-        let gone = kept()
-            .filter(|record| record.known.link.object == mapped.sync.object && has_gone(record));
-        let gone: Vec<&str> = gone
-            .map(|record| record.known.link.external_id.as_str())
-            .collect();
-        read_cleared(tx, mapped, &gone).await?;
+        if let Some(gone) = gone.get(&mapped.sync.object) {
+            read_cleared(tx, mapped, gone).await?;
+        }
     }
     Ok(())
 }

@@ -241,7 +241,10 @@ impl Settling<'_> {
                         sent_parents(self.mapped, &intent)
                     }
                     // A record that lets go of it names its id.
-                    Disposition::WaitForChildren => self.id_of(&intent),
+                    Disposition::WaitForChildren => {
+                        let id = one.write.salesforce_id.iter();
+                        id.map(ToString::to_string).collect()
+                    }
                     _ => Vec::new(),
                 };
                 self.refused(intent, refusal, refused);
@@ -336,12 +339,6 @@ impl Settling<'_> {
         self.set_state(intent, settled.state);
         // An external id that was cleared for an exchange is written next.
         LeaseEnd::Done { again: cleared }
-    }
-
-    fn id_of(&self, intent: &Intent) -> Vec<String> {
-        let known = self.known.get(&intent.record_id);
-        let id = known.and_then(|known| known.link.salesforce_id.as_ref());
-        id.into_iter().map(ToString::to_string).collect()
     }
 
     fn refused(&mut self, intent: Intent, refusal: &Refusal, withheld: &[FieldName]) {

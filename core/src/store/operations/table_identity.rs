@@ -7,46 +7,12 @@ use sqlx::AssertSqlSafe;
 
 use crate::planner::policy::delete_guard::{DeleteCounts, exceeded};
 use crate::ports::{MappedObject, StoreError};
+use crate::store::mapped_table::identity::{TableIdentity, other_table};
 use crate::store::mapped_table::shape::{TableShape, canonical_key};
 use crate::store::quote;
 use crate::store::tables::capture::{Installed, installed, other_tenant};
 use crate::store::tables::task::work_for;
 use crate::store::transaction::Tx;
-
-/// How the mapped table stands to the one that capture was installed on.
-#[derive(Debug, PartialEq, Eq)]
-enum TableIdentity {
-    /// Capture was never installed for the object.
-    First,
-    /// The same.
-    Same,
-    /// The mapping names another table.
-    Renamed,
-    /// A table of that name was created again: restored, rebuilt, swapped.
-    Rebuilt,
-    /// A partition was detached or dropped, with rows that no one deleted.
-    LostPartitions,
-}
-
-impl TableIdentity {
-    fn of(installed: Option<&Installed>, mapped: &MappedObject, shape: &TableShape) -> Self {
-        let table = &mapped.sync.table;
-        match installed {
-            None => Self::First,
-            Some(before) if before.oid == shape.oid && before.lost_partitions => {
-                Self::LostPartitions
-            }
-            Some(before) if before.oid == shape.oid => Self::Same,
-            Some(before)
-                if before.schema == table.schema.as_str()
-                    && before.table == table.table.as_str() =>
-            {
-                Self::Rebuilt
-            }
-            Some(_) => Self::Renamed,
-        }
-    }
-}
 
 /// Fails unless capture was installed on the table that is mapped now: before that, no one has looked whether each
 /// side recognises the records of the other, and those of another table would count as deleted.
@@ -71,22 +37,6 @@ pub(super) fn require_installed_table(
             "table {}.{} of {} {problem}. Run `syncline install`",
             table.schema, table.table, mapped.sync.object
         ))),
-    }
-}
-
-/// Returns why the table is not the one that the object's records were agreed on with.
-pub(crate) fn other_table(
-    mapped: &MappedObject,
-    shape: &TableShape,
-    before: &Installed,
-) -> Option<&'static str> {
-    match TableIdentity::of(Some(before), mapped, shape) {
-        TableIdentity::First | TableIdentity::Same => None,
-        TableIdentity::Renamed => Some("is not the table that capture is installed on"),
-        TableIdentity::Rebuilt => Some("was recreated since capture was installed on it"),
-        TableIdentity::LostPartitions => {
-            Some("has lost a partition since capture was installed on it")
-        }
     }
 }
 

@@ -556,26 +556,6 @@ pub(crate) async fn records_of(
     Ok(ours.into_iter().map(RecordId).collect())
 }
 
-/// Notes that a comparison found no row of these records, on which both sides had agreed.
-pub(crate) async fn note_missing_rows(tx: &mut Tx, records: &[RecordId]) -> Result<(), StoreError> {
-    let ids: Vec<Uuid> = records.iter().map(|record| record.0).collect();
-    tx.run(
-        "noting missing rows",
-        sqlx::query(
-            "update syncline.sync_link
-            set postgres_presence = 'deleted',
-                version = version + 1,
-                updated_at = syncline.clock()
-            where record_id = any($1)
-            and agreed
-            and postgres_presence <> 'deleted'",
-        )
-        .bind(ids),
-    )
-    .await?;
-    Ok(())
-}
-
 /// Returns at most `limit` Salesforce ids of links in `(after, upto]` that are not among `seen`, in id order.
 pub(crate) async fn ids_not_seen(
     tx: &mut Tx,

@@ -78,7 +78,7 @@ fn main() -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Returns the bugs of these names, or all if there is none.
+/// Returns the bugs of these names; without a name, all bugs.
 fn chosen(names: &[String]) -> anyhow::Result<Vec<&'static Bug>> {
     if names.is_empty() {
         return Ok(planted::bugs().iter().collect());
