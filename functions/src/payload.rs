@@ -66,10 +66,14 @@ impl CaptureCall {
         if payload.get("Records").is_none() {
             return CaptureJob::parse(payload).map(Self::Job);
         }
-        serde_json::from_value(payload)
+        serde_path_to_error::deserialize(payload)
             .map(Self::Relayed)
             .map_err(|error| PayloadError {
-                problem: format!("it is not a batch of messages of a queue ({error})"),
+                // The error itself may quote a message.
+                problem: format!(
+                    "it is not a batch of messages of a queue: `{}` is not what it has there",
+                    shortened(&error.path().to_string())
+                ),
                 expected: Expected::Capture,
             })
     }
@@ -219,16 +223,23 @@ fn fields<T: DeserializeOwned>(
     expected: Expected,
 ) -> Result<T, PayloadError> {
     serde_json::from_value(Value::Object(rest)).map_err(|error| PayloadError {
-        problem: error.to_string(),
+        problem: shortened(&error.to_string()),
         expected,
     })
 }
 
 fn unknown_job(job: &str, expected: Expected) -> PayloadError {
     PayloadError {
-        problem: format!("there is no job `{}` here", job.escape_debug()),
+        problem: format!("there is no job `{}` here", shortened(job).escape_debug()),
         expected,
     }
+}
+
+/// Most characters of a payload that an error repeats.
+const REPEATED_MAX: usize = 200;
+
+fn shortened(text: &str) -> String {
+    text.chars().take(REPEATED_MAX).collect()
 }
 
 #[cfg(test)]
@@ -293,6 +304,25 @@ mod tests {
         assert!(problem(ReconcileJob::parse(json!({"job": "capture"}))).contains("`capture`"));
         let unknown = json!({"job": "sweep", "keep_polling_seconds": 5});
         assert!(problem(ReconcileJob::parse(unknown)).contains("`keep_polling_seconds`"));
+    }
+
+    #[test]
+    fn refusal_of_a_batch_quotes_no_message() {
+        for (batch, path) in [
+            (json!({"Records": "Acme"}), "`Records`"),
+            (
+                json!({"Records": [{"body": "{}", "attributes": "Acme"}]}),
+                "`Records[0].attributes`",
+            ),
+        ] {
+            let refused = problem(CaptureCall::parse(batch));
+            assert!(
+                refused.contains(path) && !refused.contains("Acme"),
+                "{refused}"
+            );
+        }
+        let long = json!({"job": "x".repeat(5_000)});
+        assert!(problem(ReconcileJob::parse(long)).len() < 300);
     }
 
     #[test]
