@@ -367,3 +367,17 @@ fn an_invalid_outbox_row_is_refused_with_the_reason() {
         Err("outbox_bad_identifier")
     );
 }
+
+#[test]
+fn moment_beyond_the_years_of_four_digits_is_refused() {
+    for edge in ["0000-01-01T00:00:00+23:59", "9999-12-31T23:59:59-01:00"] {
+        let read = from_salesforce_json(&FieldType::DateTime, &json!(edge));
+        assert!(read.is_err(), "{edge} would be {read:?}");
+    }
+}
+
+#[test]
+fn error_repeats_the_beginning_of_a_name_alone() {
+    let error = TenantId::parse(&"X".repeat(1_000_000)).unwrap_err();
+    assert!(error.to_string().len() < 300);
+}

@@ -374,6 +374,8 @@ fn parse_datetime(raw: &str) -> Option<NaiveDateTime> {
     let offset = zone_seconds(zone)?;
     date.and_time(parse_time(time)?)
         .checked_sub_signed(TimeDelta::seconds(offset))
+        // A zone may lead beyond the years that have four digits.
+        .filter(|moment| (0..=9999).contains(&moment.year()))
 }
 
 /// `hh:mm`, `hh:mm:ss` or `hh:mm:ss.f…`, cut to milliseconds.

@@ -11,10 +11,20 @@ use uuid::Uuid;
 pub struct IdentifierError {
     /// Which kind of identifier was wanted.
     pub what: &'static str,
-    /// The text that was given.
+    /// The beginning of the text that was given.
     pub text: String,
     /// What is wrong with it.
     pub why: &'static str,
+}
+
+/// Most characters of a text that an error repeats: no name is longer.
+const REPEATED_MAX: usize = 100;
+
+impl IdentifierError {
+    fn of(what: &'static str, text: &str, why: &'static str) -> Self {
+        let text = text.chars().take(REPEATED_MAX).collect();
+        Self { what, text, why }
+    }
 }
 
 macro_rules! parsed_text {
@@ -50,7 +60,7 @@ macro_rules! parsed_text {
                 let check: fn(&str) -> Result<(), &'static str> = $check;
                 match check(&text) {
                     Ok(()) => Ok(Self(text)),
-                    Err(why) => Err(IdentifierError { what: $what, text, why }),
+                    Err(why) => Err(IdentifierError::of($what, &text, why)),
                 }
             }
         }
@@ -157,11 +167,7 @@ impl SalesforceId {
     /// Returns the id in its 18-character form; 15 characters get their checksum, 18 are verified
     /// and have damaged case repaired.
     pub fn parse(text: &str) -> Result<Self, IdentifierError> {
-        let error = |why| IdentifierError {
-            what: "Salesforce id",
-            text: text.to_owned(),
-            why,
-        };
+        let error = |why| IdentifierError::of("Salesforce id", text, why);
         if !text.bytes().all(|b| b.is_ascii_alphanumeric()) {
             return Err(error("only ASCII letters and digits are allowed"));
         }

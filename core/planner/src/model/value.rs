@@ -146,7 +146,7 @@ impl<'de> Visitor<'de> for ValueVisitor {
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Decimal(String);
 
-/// Most digits, on both sides of the point together, that a number may need when written out.
+/// Most characters that a number may need when written out.
 ///
 /// Salesforce supports 18. Longer numbers of Postgres are parsed too, and then refused by the field's
 /// precision.
@@ -180,7 +180,9 @@ impl Decimal {
             return None;
         }
         let point = whole.len() as i64 + i64::from(exponent);
-        Some(Self(written_out(negative, &digits, point)))
+        let text = written_out(negative, &digits, point);
+        // An exponent may have made it longer than a number that can be read again.
+        (text.len() <= DIGITS_MAX).then_some(Self(text))
     }
 
     /// Returns the number written out, without an exponent.
@@ -293,9 +295,11 @@ mod tests {
             assert_eq!(form(&long_way).as_deref(), Some(canonical), "{text}");
         }
         for nonsense in [
-            "", "-", ".", "1e", "NaN", "Infinity", "1_000", "1e99999", "0x1",
+            "", "-", ".", "1e", "NaN", "Infinity", "1_000", "1e99999", "0x1", "12.5e999",
         ] {
             assert_eq!(form(nonsense), None, "{nonsense}");
         }
+        let longest = form("1e999").unwrap();
+        assert_eq!(form(&longest), Some(longest));
     }
 }
