@@ -93,6 +93,11 @@ impl EventStream for Subscription {
             };
             self.ask_for_more()?;
             match self.message_before(until).await {
+                Ok(Some(response)) if !all_have_positions(&response) => {
+                    self.ended = Some(StreamEnd::Closed(
+                        "an event has no replay id, so that no position follows it".to_owned(),
+                    ));
+                }
                 Ok(Some(response)) => {
                     let keep_alive = response.events.is_empty();
                     self.take(response);
@@ -299,6 +304,11 @@ impl Ordinals {
     fn used(&mut self, count: usize) {
         self.next += i32::try_from(count).unwrap_or(i32::MAX);
     }
+}
+
+fn all_have_positions(response: &FetchResponse) -> bool {
+    let mut events = response.events.iter();
+    events.all(|event| !event.replay_id.is_empty())
 }
 
 fn empty_batch(position: Vec<u8>) -> EventBatch {

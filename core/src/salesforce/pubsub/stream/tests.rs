@@ -68,3 +68,21 @@ async fn stream_refused_with_a_new_session_ends() {
     };
     assert_eq!(error.disposition, Disposition::RefreshSession);
 }
+
+#[test]
+fn event_without_a_replay_id_has_no_position() {
+    let event = |replay_id: &[u8]| ConsumerEvent {
+        replay_id: replay_id.to_vec(),
+        ..ConsumerEvent::default()
+    };
+    let message = |events| FetchResponse {
+        events,
+        latest_replay_id: vec![0, 9],
+        ..FetchResponse::default()
+    };
+    assert!(all_have_positions(&message(vec![event(&[0, 7])])));
+    assert!(!all_have_positions(&message(vec![
+        event(&[0, 7]),
+        event(&[])
+    ])));
+}
