@@ -27,7 +27,7 @@ impl Fault {
         let stated = serde_json::from_slice::<ErrorBody>(body)
             .ok()
             .and_then(ErrorBody::first)
-            .filter(|stated| !stated.code.is_empty());
+            .filter(|stated| is_code(&stated.code));
         let stated = stated.unwrap_or_else(|| StatedError {
             code: format!("HTTP_{status}"),
             message: format!("HTTP status {status} without an error body"),
@@ -38,17 +38,20 @@ impl Fault {
 
     /// Returns the error of one record of a collection.
     pub(super) fn of_record(stated: StatedError) -> Self {
-        Self::stated(None, stated)
+        let code = match is_code(&stated.code) {
+            true => stated.code,
+            false => NO_CODE.to_owned(),
+        };
+        Self::stated(None, StatedError { code, ..stated })
     }
 
     /// Returns the error that a gRPC trailer names.
     pub(super) fn of_stream(code: &str, message: &str) -> Self {
+        let code = code.strip_prefix(EVENT_BUS_PREFIX).unwrap_or(code);
+        let code = if is_code(code) { code } else { NO_CODE };
         Self {
             status: None,
-            code: code
-                .strip_prefix(EVENT_BUS_PREFIX)
-                .unwrap_or(code)
-                .to_owned(),
+            code: code.to_owned(),
             message: message.to_owned(),
             fields: Vec::new(),
         }
@@ -113,6 +116,18 @@ impl Fault {
             "the text may quote records and is left out".to_owned()
         }
     }
+}
+
+/// Code of an error that Salesforce gave none, or a text that is not one.
+const NO_CODE: &str = "NO_CODE";
+
+/// Longest code: twice the longest one that is documented.
+const CODE_BYTES_MAX: usize = 100;
+
+/// Returns whether a text is a code: one word. Codes are logged, and any other text may quote a record.
+fn is_code(text: &str) -> bool {
+    let is_of_words = |byte: u8| byte.is_ascii_alphanumeric() || b"_.-".contains(&byte);
+    (1..=CODE_BYTES_MAX).contains(&text.len()) && text.bytes().all(is_of_words)
 }
 
 /// Prefix of all error codes of the Pub/Sub API (guide, "Handling Errors").
@@ -225,7 +240,9 @@ fn duplicated_field(message: &str) -> Option<String> {
 
 fn missing_column(message: &str) -> Option<&str> {
     let rest = message.split_once("No such column '")?.1;
-    rest.split_once('\'').map(|(column, _)| column)
+    let (column, _) = rest.split_once('\'')?;
+    // Any other text may be a value that a message quotes.
+    is_code(column).then_some(column)
 }
 
 fn is_server_fault(status: Option<u16>) -> bool {
@@ -435,6 +452,18 @@ mod tests {
         for shapeless in [&b""[..], b"<html>", b"[]", b"{}", b"[{}]", b"null"] {
             assert_eq!(Fault::from_body(502, shapeless).code, "HTTP_502");
         }
+    }
+
+    #[test]
+    fn text_that_is_no_code_is_not_logged() {
+        let body = br#"[{"message":"no","errorCode":"Value 'Acme & Sons' is not allowed"}]"#;
+        assert_eq!(Fault::from_body(400, body).code, "HTTP_400");
+        let message = "No such column 'Acme & Sons' on entity".to_owned();
+        let error = fault(400, "INVALID_FIELD", &message).into_error("the query");
+        assert!(!error.to_string().contains("Acme"), "{error}");
+        let long = "X".repeat(CODE_BYTES_MAX + 1);
+        assert_eq!(Fault::of_stream(&long, "").code, NO_CODE);
+        assert_eq!(Fault::of_record(StatedError::default()).code, NO_CODE);
     }
 
     #[test]

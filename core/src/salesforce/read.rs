@@ -69,9 +69,9 @@ impl Reader<'_> {
             .by_values(&key, &literals, filter)
             .ok_or_else(|| too_long(object))?;
         let rows = self.queries(object, statements, Rows::DeletedToo).await?;
-        let unique: BTreeMap<SalesforceId, SalesforceRecord> = rows
-            .iter()
-            .filter_map(|row| columns.record(row))
+        let unique: BTreeMap<SalesforceId, SalesforceRecord> = columns
+            .records(&rows)?
+            .into_iter()
             .map(|record| (record.salesforce_id.clone(), record))
             .collect();
         Ok(unique.into_values().collect())
@@ -94,8 +94,9 @@ impl Reader<'_> {
             .values_among(field, &literals, filter)
             .ok_or_else(|| too_long(object))?;
         let rows = self.queries(object, statements, Rows::Live).await?;
-        let ids = rows.iter().filter_map(|row| id_in(row, field.as_str()));
-        Ok(ids.collect())
+        let ids = rows.iter().map(|row| id_in(row, field.as_str()));
+        let ids: Option<BTreeSet<SalesforceId>> = ids.collect();
+        ids.ok_or_else(|| unreadable(object))
     }
 
     /// Reads when records were last modified: by the requests of a retrieve of sObject Collections.
@@ -122,10 +123,12 @@ impl Reader<'_> {
                 .map_err(|fetched| fetched.into_error(&what))?;
             let rows: Vec<Option<Row>> =
                 serde_json::from_slice(&body).map_err(|_| unreadable(object))?;
-            modified.extend(rows.iter().flatten().filter_map(|row| {
+            for row in rows.iter().flatten() {
                 let at = row.get(stamp.as_str()).and_then(Json::as_str);
-                Some((id_in(row, ID)?, canonical::datetime_ms(at?)?))
-            }));
+                let at = at.and_then(canonical::datetime_ms);
+                let (id, at) = id_in(row, ID).zip(at).ok_or_else(|| unreadable(object))?;
+                modified.insert(id, at);
+            }
         }
         Ok(modified)
     }
@@ -141,7 +144,7 @@ impl Reader<'_> {
         let columns = self.columns(object, fields).await?;
         let statement = columns.selection().page(filter, after, self.page_rows);
         let rows = self.query(object, statement, Rows::Live).await?;
-        Ok(columns.page(&rows, self.page_rows))
+        columns.page(&rows, self.page_rows)
     }
 
     /// Tries a filter together with the fields that are read with it.
@@ -246,7 +249,7 @@ impl Reader<'_> {
             .changed_since(&stamp, since_ms, after, self.page_rows)
             .ok_or_else(|| reading(object, "bad_moment", "the time is out of range"))?;
         let rows = self.query(object, statement, Rows::DeletedToo).await?;
-        Ok(columns.page(&rows, self.page_rows))
+        columns.page(&rows, self.page_rows)
     }
 
     /// Reads the log of deleted records.
@@ -340,9 +343,11 @@ impl Reader<'_> {
             let page: QueryPage = serde_json::from_slice(&body).map_err(|_| unreadable(object))?;
             found.extend(page.records);
             match page.next_records_url {
+                _ if page.done => return Ok(found),
                 // Always root-relative by contract; an absolute URL would send the token to another host.
-                Some(next) if !page.done && next.starts_with("/services/data/") => call.path = next,
-                Some(_) | None => return Ok(found),
+                Some(next) if next.starts_with("/services/data/") => call.path = next,
+                // More rows are said to follow: without them, records would seem to be missing.
+                Some(_) | None => return Err(unreadable(object)),
             }
         }
         Err(reading(object, "too_many_pages", "the query does not end"))
@@ -475,11 +480,18 @@ impl Columns {
         }
     }
 
-    fn page(&self, rows: &[Row], page_rows: usize) -> ScanPage {
-        ScanPage {
-            records: rows.iter().filter_map(|row| self.record(row)).collect(),
+    fn page(&self, rows: &[Row], page_rows: usize) -> Result<ScanPage, SalesforceError> {
+        Ok(ScanPage {
+            records: self.records(rows)?,
             done: rows.len() < page_rows,
-        }
+        })
+    }
+
+    /// Returns the rows as records. Fails if one of them has no id: a record left out would seem to be missing.
+    fn records(&self, rows: &[Row]) -> Result<Vec<SalesforceRecord>, SalesforceError> {
+        let records: Option<Vec<SalesforceRecord>> =
+            rows.iter().map(|row| self.record(row)).collect();
+        records.ok_or_else(|| unreadable(&self.schema.object))
     }
 
     /// Returns the row as a record, or none if it has no id.

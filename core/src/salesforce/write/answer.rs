@@ -2,7 +2,7 @@
 
 use serde::Deserialize;
 
-use super::batch::Batch;
+use super::batch::{Batch, WriteKind};
 use crate::model::ids::SalesforceId;
 use crate::ports::salesforce::{Disposition, Refusal, WriteOutcome, WriteTarget};
 use crate::salesforce::classify::{Fault, StatedError};
@@ -30,10 +30,11 @@ pub(super) fn batch_answer(batch: &Batch, answer: &Answer) -> BatchAnswer {
     let results: Option<Vec<SaveResult>> = serde_json::from_slice(&answer.body).ok();
     match results.filter(|results| results.len() == batch.rows.len()) {
         Some(results) => {
-            let targets = batch
-                .keys()
-                .into_iter()
-                .map(|key| SalesforceId::parse(key).ok());
+            let targets = batch.keys().into_iter().map(|key| match batch.group.kind {
+                WriteKind::Update | WriteKind::Delete => SalesforceId::parse(key).ok(),
+                // Its key is an external id, even if it looks like the id of a record.
+                WriteKind::Upsert(_) => None,
+            });
             BatchAnswer::Each(
                 results
                     .into_iter()
@@ -138,15 +139,17 @@ impl SaveResult {
             return WriteOutcome::Refused(Fault::of_record(stated).into_refusal());
         }
         let id = self.id.and_then(|id| SalesforceId::parse(&id).ok());
-        match id.or(target) {
-            Some(salesforce_id) => WriteOutcome::Applied {
+        let unknown = |reason: &str| WriteOutcome::Unknown {
+            reason: reason.to_owned(),
+            disposition: Disposition::RetryLater,
+        };
+        match (id, target) {
+            (Some(id), Some(target)) if id != target => unknown("a success of another record"),
+            (Some(salesforce_id), _) | (None, Some(salesforce_id)) => WriteOutcome::Applied {
                 salesforce_id,
                 created: self.created,
             },
-            None => WriteOutcome::Unknown {
-                reason: "a success without a record id".to_owned(),
-                disposition: Disposition::RetryLater,
-            },
+            (None, None) => unknown("a success without a record id"),
         }
     }
 }
