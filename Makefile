@@ -1,7 +1,7 @@
 # The front door. Every target calls cargo or one script; `make` alone lists them.
 
 .DEFAULT_GOAL := help
-.PHONY: help demo dev test quick check soak sim planted clients wasm page package bench
+.PHONY: help demo dev test quick check soak sim fuzz planted clients wasm page package bench
 
 help: ## Shows this list
 	@awk -F ': ## ' '/^[a-z]+: ## / { printf "  make %-9s%s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -26,6 +26,9 @@ soak: ## Lives through random days of users, faults and kills for MINUTES (10), 
 
 sim: ## Searches simulated worlds for MINUTES (10) for one that breaks an invariant, makes it short and prints it
 	@scripts/sim $(MINUTES) $(SEED)
+
+fuzz: ## Searches for bytes that break a parser for MINUTES (10), in all of them or in TARGET
+	@scripts/fuzz $(or $(MINUTES),10) $(TARGET)
 
 planted: ## Removes rules of the engine one at a time, plays up to WORLDS (300) worlds until one shows it, and writes docs/planted.md
 	@scripts/planted --worlds $(or $(WORLDS),300)

@@ -52,8 +52,7 @@ use crate::ports::salesforce::{
 pub use self::advice::advice;
 pub use self::auth::{Login, MemoryTokenStore, Session, TokenStore, TokenStoreError};
 pub use self::classify::Fault;
-pub use self::relay::{RelayError, RelayedEvent};
-pub(crate) use self::relay::{RelayedBatch, read_relayed};
+pub use self::relay::{RelayError, RelayedBatch, RelayedEvent, read_relayed};
 pub use self::rest::ApiUsage;
 pub use self::transport::{GrpcBody, GrpcFailure, HttpFailure, Transport};
 

@@ -54,13 +54,13 @@ pub enum RelayError {
 
 /// The observations of a batch of relayed events.
 #[derive(Debug, Default, PartialEq)]
-pub(crate) struct RelayedBatch {
+pub struct RelayedBatch {
     /// One per record id, in the order given.
-    pub(crate) observations: Vec<SalesforceObservation>,
+    pub observations: Vec<SalesforceObservation>,
     /// Objects of which all records must be read again.
-    pub(crate) needs_resync: Vec<ObjectName>,
+    pub needs_resync: Vec<ObjectName>,
     /// Events without a mapped object or field.
-    pub(crate) out_of_scope: usize,
+    pub out_of_scope: usize,
 }
 
 impl RelayedEvent {
@@ -133,7 +133,7 @@ impl RelayedEvent {
 
 /// Reads relayed events into observations of the mapped objects. `user` is our user in that org. Fails if
 /// an object does not have a mapped field.
-pub(crate) fn read_relayed(
+pub fn read_relayed(
     objects: Vec<(Arc<ObjectSchema>, Interest)>,
     user: &SalesforceId,
     events: &[RelayedEvent],
