@@ -1,7 +1,7 @@
 # The front door. Every target calls cargo or one script; `make` alone lists them.
 
 .DEFAULT_GOAL := help
-.PHONY: help demo dev test quick check soak sim fuzz planted clients wasm page package bench
+.PHONY: help demo dev test quick check soak sim fuzz planted mutants clients wasm page package bench
 
 help: ## Shows this list
 	@awk -F ': ## ' '/^[a-z]+: ## / { printf "  make %-9s%s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -32,6 +32,9 @@ fuzz: ## Searches for bytes that break a parser for MINUTES (10), in all of them
 
 planted: ## Removes rules of the engine one at a time, plays up to WORLDS (300) worlds until one shows it, and writes docs/planted.md
 	@scripts/planted --worlds $(or $(WORLDS),300)
+
+mutants: ## Changes PART (planner) of the code in one place at a time and prints what no test notices; SHARD (1/4) or MINUTES for less
+	@scripts/mutants $(PART) $(if $(SHARD),--shard $(SHARD)) $(if $(MINUTES),--minutes $(MINUTES))
 
 clients: ## Plays third-party Salesforce clients against the local org, also the large ones that test leaves out
 	@scripts/clients

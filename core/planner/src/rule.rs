@@ -175,3 +175,42 @@ impl Rule {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use strum::VariantNames;
+
+    use super::*;
+
+    fn every_rule() -> impl Iterator<Item = Rule> {
+        let names = Rule::VARIANTS.iter();
+        names.map(|name| name.parse().expect("its name is read"))
+    }
+
+    #[test]
+    fn each_rule_has_a_sentence_of_its_own() {
+        let sentences: BTreeSet<&str> = every_rule().map(Rule::sentence).collect();
+        assert_eq!(sentences.len(), Rule::VARIANTS.len());
+        assert!(sentences.iter().all(|sentence| sentence.ends_with('.')));
+    }
+
+    #[test]
+    fn five_rules_take_a_missing_record_for_deleted() {
+        let deciding: Vec<&str> = every_rule()
+            .filter(|rule| rule.decides_delete())
+            .map(Into::into)
+            .collect();
+        assert_eq!(
+            deciding,
+            [
+                "deleted_in_postgres",
+                "deleted_in_salesforce",
+                "delete_beats_edit",
+                "edit_beats_delete",
+                "delete_against_edit",
+            ]
+        );
+    }
+}

@@ -1,16 +1,24 @@
 //! Guarantees of the model: canonical values, keys, cursors, versions, refusals.
 
+use std::collections::BTreeMap;
+
 use serde_json::json;
 use syncline_planner::model::canonical::{
-    ValueError, from_csv, from_epoch_ms, from_postgres, from_salesforce_json, to_postgres_json,
+    ValueError, datetime_ms, from_csv, from_epoch_ms, from_postgres, from_salesforce_json,
+    to_postgres_json,
 };
 use syncline_planner::model::change::{OutboxRefusal, OutboxRow, validate_outbox};
+use syncline_planner::model::fields::FieldMap;
 use syncline_planner::model::generate;
-use syncline_planner::model::ids::{SalesforceId, TableName, TenantId};
+use syncline_planner::model::hash::{canonical_hash, payload_hash};
+use syncline_planner::model::ids::{
+    ColumnName, FieldName, IntentId, RecordId, SalesforceId, TableName, TenantId,
+};
 use syncline_planner::model::key::KeyForm;
+use syncline_planner::model::link::{AutomationOverride, Replaced};
 use syncline_planner::model::observation::{Version, VersionOrder};
 use syncline_planner::model::schema::FieldType;
-use syncline_planner::model::value::Value;
+use syncline_planner::model::value::{Decimal, Value};
 use syncline_planner::{SourceCursor, SyncKey};
 
 const TEXT: FieldType = FieldType::Text { length: 20 };
@@ -380,4 +388,220 @@ fn moment_beyond_the_years_of_four_digits_is_refused() {
 fn error_repeats_the_beginning_of_a_name_alone() {
     let error = TenantId::parse(&"X".repeat(1_000_000)).unwrap_err();
     assert!(error.to_string().len() < 300);
+}
+
+// Texts with a form.
+
+#[test]
+fn date_time_counts_from_its_zone() {
+    let noon = datetime_ms("2026-05-01T12:00:00.000Z").unwrap();
+    for (text, offset_s) in [
+        ("2026-05-01 12:00:00", 0),
+        ("2026-05-01T12:00:00.000+0000", 0),
+        ("2026-05-01 12:00:00+02", 7_200),
+        ("2026-05-01 12:00:00-05:30", -19_800),
+        ("2026-05-01 12:00:00+0545", 20_700),
+        ("2026-05-01 12:00:00+00:19:32", 1_172),
+        ("2026-05-01 12:00:00+23:59:59", 86_399),
+    ] {
+        assert_eq!(datetime_ms(text), Some(noon - offset_s * 1_000), "{text}");
+    }
+    for text in [
+        "2026-05-01 12:00:00+24",
+        "2026-05-01 12:00:00+00:60",
+        "2026-05-01 12:00:00+00:00:60",
+        "2026-05-01 12:00:00+1",
+        "2026-05-01 12:00:00Z1",
+        "2026-05-01T9:30:00Z",
+        "2026-05-01T09:3:00Z",
+    ] {
+        assert_eq!(datetime_ms(text), None, "{text}");
+    }
+}
+
+#[test]
+fn field_without_a_stated_size_takes_any() {
+    let unsized_number = FieldType::Decimal {
+        precision: 0,
+        scale: 0,
+    };
+    assert!(from_postgres(&unsized_number, &json!(123)).is_ok());
+    assert!(from_postgres(&FieldType::Text { length: 0 }, &json!("abc")).is_ok());
+}
+
+#[test]
+fn mask_shows_at_most_four_letters_or_digits() {
+    let encrypted = FieldType::EncryptedText { length: 20 };
+    assert!(from_csv(&encrypted, "XXX-XX-1234").is_err());
+    assert!(from_csv(&encrypted, "*****").is_err());
+    assert!(from_csv(&encrypted, "XXX-12345").is_ok());
+    assert!(from_csv(&encrypted, "1234").is_ok());
+}
+
+#[test]
+fn names_have_the_form_of_their_side() {
+    for (text, is_tenant) in [
+        ("acme-2_eu", true),
+        ("", false),
+        ("Acme", false),
+        ("acme.eu", false),
+        (&"a".repeat(63), true),
+        (&"a".repeat(64), false),
+    ] {
+        assert_eq!(TenantId::parse(text).is_ok(), is_tenant, "{text:?}");
+    }
+    for (text, is_column) in [
+        ("any thing \"at all\"", true),
+        ("", false),
+        ("nul\0", false),
+        (&"a".repeat(63), true),
+        (&"a".repeat(64), false),
+    ] {
+        assert_eq!(ColumnName::parse(text).is_ok(), is_column, "{text:?}");
+    }
+}
+
+#[test]
+fn ids_are_shown_and_kept_in_one_form() {
+    let id = SalesforceId::parse("001000000000001").unwrap();
+    assert_eq!(id.as_str(), "001000000000001AAA");
+    assert_eq!(id.key_prefix(), "001");
+    assert_eq!(String::from(id.clone()), id.to_string());
+    assert_eq!(
+        serde_json::to_value(&id).unwrap(),
+        json!("001000000000001AAA")
+    );
+    let uuid = uuid::Uuid::from_u128(7);
+    assert_eq!(RecordId(uuid).to_string(), uuid.to_string());
+    assert_eq!(IntentId(uuid).to_string(), uuid.to_string());
+    let cursor = SourceCursor::Snapshot("page:2".to_owned());
+    assert_eq!(String::from(cursor), "snapshot:page:2");
+    assert!(SourceCursor::is_encoded("snapshot:page:2"));
+    assert!(!SourceCursor::is_encoded("page:2"));
+}
+
+#[test]
+fn sync_keys_are_equal_as_their_ids_compare() {
+    let key = |tenant, object, id| SyncKey::new(tenant, object, id).unwrap();
+    let one = key("acme", "Account", "AB-1");
+    assert_eq!(one, key("acme", "Account", "ab-1"));
+    assert_eq!(one.to_string(), "acme/Account/AB-1");
+    for other in [
+        key("other", "Account", "AB-1"),
+        key("acme", "Contact", "AB-1"),
+        key("acme", "Account", "AB-2"),
+    ] {
+        assert_ne!(one, other);
+    }
+}
+
+/// Links are kept by these: a change of the rule would give every record another id.
+#[test]
+fn generated_ids_stay_what_they_were() {
+    let id = |text| SalesforceId::parse(text).unwrap();
+    assert_eq!(
+        generate::for_salesforce(&id("00D000000000001"), &id("001000000000002")),
+        "91dd3440-c13e-5e1d-a8c9-b2946fe1afe7"
+    );
+}
+
+#[test]
+fn equal_payloads_have_equal_hashes_in_both_forms() {
+    let phone = FieldName::parse("Phone").unwrap();
+    let payload = BTreeMap::from([(phone, Value::text("1"))]);
+    let hash = canonical_hash(&json!({"Phone": "1"}));
+    assert_eq!(payload_hash(&payload), hash);
+    assert_eq!(hash.len(), 64);
+}
+
+#[test]
+fn number_is_read_from_json_by_its_digits() {
+    let read = |text: &str| serde_json::from_str::<Value>(text);
+    let number = |text: &str| Value::Number(Decimal::parse(text).unwrap());
+    for (text, canonical) in [("7", "7"), ("-1.50", "-1.5"), ("1E2", "100")] {
+        assert_eq!(read(text).unwrap(), number(canonical), "{text}");
+        let json: serde_json::Value = serde_json::from_str(text).unwrap();
+        let read: Value = serde_json::from_value(json).unwrap();
+        assert_eq!(read, number(canonical), "{text}");
+    }
+    for refused in [r#"{"x": "1"}"#, "{}", "[1]"] {
+        assert!(read(refused).is_err(), "{refused}");
+    }
+}
+
+#[test]
+fn number_has_one_form_up_to_a_thousand_digits() {
+    let form = |text: &str| Decimal::parse(text).map(|number| number.as_str().to_owned());
+    for (written, held) in [
+        ("0", "0"),
+        ("-0", "0"),
+        ("007", "7"),
+        ("00", "0"),
+        ("0.5", "0.5"),
+        ("1.", "1"),
+        ("1.50", "1.5"),
+        ("-0.0", "0"),
+        ("-10", "-10"),
+        ("10", "10"),
+    ] {
+        assert_eq!(form(written).as_deref(), Some(held), "{written}");
+    }
+    let ones = |count: usize| "1".repeat(count);
+    assert_eq!(form(&ones(1_000)), Some(ones(1_000)));
+    assert_eq!(form(&format!("+{}", ones(1_000))), Some(ones(1_000)));
+    assert_eq!(form(&ones(1_001)), None);
+    assert_eq!(form(&format!("+{}", ones(1_001))), None);
+    assert!(form("1e999").is_some() && form("1e-998").is_some());
+    assert!(form("1e1000").is_none() && form("1e-999").is_none());
+    assert!(form("0e1000").is_some() && form("0e1001").is_none());
+}
+
+// What a link keeps.
+
+#[test]
+fn null_before_a_write_is_kept_apart_from_no_value() {
+    let mut replaced = Replaced {
+        after: Version::default(),
+        before: None,
+        base: Some(Value::Null),
+        seen: None,
+        row_edited_ms: None,
+    };
+    for base in [Some(Value::Null), Some(Value::text("1")), None] {
+        replaced.base = base;
+        let kept = serde_json::to_string(&replaced).unwrap();
+        let read: Replaced = serde_json::from_str(&kept).unwrap();
+        assert_eq!(read, replaced);
+    }
+}
+
+#[test]
+fn write_without_effect_takes_its_automation_override_back() {
+    let name = |text| FieldName::parse(text).unwrap();
+    let counted = |count| AutomationOverride {
+        count,
+        sent: Value::text("a"),
+        stored: Value::text("b"),
+    };
+    let mut overrides = BTreeMap::from([(name("Once"), counted(1)), (name("Twice"), counted(2))]);
+    let others = [name("Other")];
+    assert!(!AutomationOverride::uncount(&mut overrides, others.iter()));
+    assert_eq!(overrides.len(), 2);
+    let written = [name("Once"), name("Twice")];
+    assert!(AutomationOverride::uncount(&mut overrides, written.iter()));
+    assert_eq!(overrides, BTreeMap::from([(name("Twice"), counted(1))]));
+}
+
+#[test]
+fn fields_are_kept_in_order_each_once() {
+    let mut map: FieldMap<u8, &str> = [(3, "c"), (1, "a"), (2, "b"), (3, "d")]
+        .into_iter()
+        .collect();
+    let held: Vec<_> = map.iter().map(|(field, held)| (*field, *held)).collect();
+    assert_eq!(held, [(1, "a"), (2, "b"), (3, "d")]);
+    assert_eq!((map.len(), map.is_empty()), (3, false));
+    map.retain(|field, _| *field != 2);
+    assert!(map.contains_key(&1) && !map.contains_key(&2));
+    assert_eq!(map.len(), 2);
+    assert!(FieldMap::<u8, u8>::default().is_empty());
 }

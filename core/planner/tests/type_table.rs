@@ -14,8 +14,9 @@ use syncline_planner::model::canonical::{
 };
 use syncline_planner::model::column::{ColumnKind, ColumnType};
 use syncline_planner::model::hash::payload_hash;
-use syncline_planner::model::ids::FieldName;
-use syncline_planner::model::schema::FieldType;
+use syncline_planner::model::ids::{FieldName, ObjectName};
+use syncline_planner::model::key::KeyForm;
+use syncline_planner::model::schema::{FieldSchema, FieldType, ObjectSchema};
 use syncline_planner::model::type_table::FieldKind;
 use syncline_planner::model::value::{Payload, Value};
 
@@ -257,6 +258,130 @@ fn the_type_table_is_documented() {
         written == rendered,
         "docs/type-table.md is not the type table; SYNCLINE_WRITE_TYPE_TABLE=1 writes it"
     );
+}
+
+// What describe and the catalogue show.
+
+const TEXT: FieldType = FieldType::Text { length: 20 };
+const MONEY: FieldType = FieldType::Decimal {
+    precision: 18,
+    scale: 2,
+};
+
+fn described(name: &str, field_type: FieldType) -> FieldSchema {
+    FieldSchema {
+        name: FieldName::parse(name).expect("a field"),
+        field_type,
+        createable: true,
+        updateable: true,
+        nillable: false,
+        defaulted_on_create: false,
+        external_id: false,
+        unique: false,
+        case_sensitive: false,
+        calculated: false,
+        was_updateable: true,
+    }
+}
+
+#[test]
+fn field_is_required_unless_something_fills_it() {
+    let text = described("Name", TEXT);
+    assert!(text.is_required());
+    assert!(!described("Active", FieldType::Boolean).is_required());
+    let mut given = text.clone();
+    given.createable = false;
+    let mut optional = text.clone();
+    optional.nillable = true;
+    let mut filled = text;
+    filled.defaulted_on_create = true;
+    for field in [given, optional, filled] {
+        assert!(!field.is_required(), "{field:?}");
+    }
+}
+
+#[test]
+fn lost_and_regained_rights_are_noticed() {
+    let object = |updateable: bool, was_updateable: bool| {
+        let field = FieldSchema {
+            updateable,
+            was_updateable,
+            ..described("Name", TEXT)
+        };
+        ObjectSchema {
+            object: ObjectName::parse("Account").unwrap(),
+            key_prefix: "001".to_owned(),
+            fields: [(field.name.clone(), field)].into(),
+            cascades: Vec::new(),
+        }
+    };
+    let lost = |object: &ObjectSchema| object.fields.values().any(FieldSchema::became_read_only);
+    let (free, read_only, never) = (
+        object(true, true),
+        object(false, true),
+        object(false, false),
+    );
+    assert!(lost(&read_only) && !lost(&free) && !lost(&never));
+    let follow = |mut now: ObjectSchema, earlier: &ObjectSchema| (now.follow(earlier), lost(&now));
+    assert_eq!(follow(never.clone(), &free), (false, true));
+    assert_eq!(follow(never.clone(), &never), (false, false));
+    assert_eq!(follow(free.clone(), &read_only), (true, false));
+    assert_eq!(follow(free.clone(), &free), (false, false));
+    assert_eq!(follow(read_only.clone(), &never), (false, true));
+    assert_eq!(follow(read_only.clone(), &read_only), (false, true));
+    let mut formula = read_only;
+    let field = formula.fields.values_mut().next().unwrap();
+    field.calculated = true;
+    assert!(!lost(&formula));
+}
+
+#[test]
+fn field_types_answer_for_lookups_numbers_and_checkboxes() {
+    let account = vec![ObjectName::parse("Account").unwrap()];
+    let lookup = FieldType::Reference {
+        to: account.clone(),
+        relationship: Some("Parent".to_owned()),
+    };
+    assert_eq!(lookup.targets(), Some(account.as_slice()));
+    assert_eq!(lookup.relationship(), Some("Parent"));
+    assert_eq!((TEXT.targets(), TEXT.relationship()), (None, None));
+    assert!(MONEY.is_number() && FieldType::Integer.is_number() && !TEXT.is_number());
+    assert!(FieldType::Boolean.is_boolean() && !TEXT.is_boolean());
+    let form = |field_type: FieldType, case_sensitive: bool| {
+        KeyForm::of(&FieldSchema {
+            case_sensitive,
+            ..described("Key", field_type)
+        })
+    };
+    assert_eq!(form(MONEY, false), KeyForm::Numeric);
+    assert_eq!(form(TEXT, true), KeyForm::CaseSensitive);
+    assert_eq!(form(TEXT, false), KeyForm::CaseFolded);
+}
+
+#[test]
+fn columns_fit_the_fields_they_can_hold() {
+    for (name, field) in [
+        ("text", TEXT),
+        ("varchar", TEXT),
+        ("citext", TEXT),
+        ("bool", FieldType::Boolean),
+        ("int2", FieldType::Integer),
+        ("date", FieldType::Date),
+        ("numeric", MONEY),
+    ] {
+        assert!(column(name, -1).fits(&field), "{name}");
+        assert!(!column("xml", -1).fits(&field), "{name}");
+    }
+    assert_eq!(column("varchar", 24).length, Some(20));
+    // numeric(18, 2) and numeric(3, -2), with the header of four.
+    assert_eq!(column("numeric", (18 << 16 | 2) + 4).digits, Some(2));
+    assert_eq!(column("numeric", (18 << 16) + 4).digits, Some(0));
+    assert!(!column("numeric", (3 << 16 | 0x7fe) + 4).fits(&MONEY));
+    let array = column("_text", -1);
+    assert_eq!(array.wire(true, json!(null)), json!([]));
+    assert_eq!(array.wire(false, json!(null)), json!(null));
+    assert_eq!(column("text", -1).wire(true, json!(null)), json!(""));
+    assert_eq!(column("text", -1).wire(false, json!(null)), json!(null));
 }
 
 const INTRODUCTION: &str = "# Types

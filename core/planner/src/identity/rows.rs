@@ -342,6 +342,10 @@ impl RowIdentityMap {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::SyncLink;
+    use crate::model::ids::{OrgEpoch, RecordId, SalesforceId};
+    use crate::model::link::RemoteState;
+    use crate::model::value::Value;
 
     fn change(operation: OutboxOperation, old: Option<&str>, new: Option<&str>) -> KeyedChange {
         let key = |text: &str| RowKey {
@@ -399,8 +403,9 @@ mod tests {
         let mut map = RowIdentityMap::default();
         let record = insert(&mut map, "ab-1");
         assert_eq!(rename(&mut map, "ab-1", "AB-1"), record);
-        assert_eq!(map.entries()[record].external_id, "AB-1");
-        assert!(!map.entries()[record].moved);
+        let entry = &map.entries()[record];
+        assert_eq!(entry.external_id, "AB-1");
+        assert!(!entry.moved && !entry.key_conflict);
     }
 
     #[test]
@@ -449,5 +454,109 @@ mod tests {
         assert_eq!(map.take(&named), record);
         assert!(!map.entries()[record].generated);
         assert_eq!(map.entries()[record].external_id, "K7");
+    }
+
+    fn known(key: &str, salesforce_id: Option<&str>) -> KnownRecord {
+        KnownRecord {
+            link: SyncLink {
+                record_id: RecordId(uuid::Uuid::nil()),
+                tenant: TenantId::parse("acme").unwrap(),
+                object: ObjectName::parse("Account").unwrap(),
+                org_epoch: OrgEpoch(1),
+                external_id: key.to_owned(),
+                canonical_id: key.to_lowercase(),
+                salesforce_id: salesforce_id.map(|id| SalesforceId::parse(id).unwrap()),
+                local_key: None,
+                base: [(phone(), Value::Null)].into(),
+                agreed: true,
+                remote_state: RemoteState::default(),
+                automation_overrides: BTreeMap::new(),
+                version: 1,
+            },
+            generated: false,
+            key_conflict: false,
+            postgres_presence: Presence::Unseen,
+            postgres_changed_at_ms: None,
+            postgres_edited: BTreeMap::new(),
+        }
+    }
+
+    fn phone() -> FieldName {
+        FieldName::parse("Phone").unwrap()
+    }
+
+    fn edit(operation: OutboxOperation, at_ms: i64) -> KeyedChange {
+        KeyedChange {
+            changed_at_ms: Some(at_ms),
+            fields: vec![phone(), FieldName::parse("Name").unwrap()],
+            ..change(operation, None, Some("K1"))
+        }
+    }
+
+    #[test]
+    fn row_that_was_never_sent_joins_its_new_name() {
+        let mut map = RowIdentityMap::new(vec![known("K2", Some("001000000000002"))]);
+        let row = insert(&mut map, "K1");
+        assert_eq!(rename(&mut map, "K1", "K2"), 0);
+        assert_eq!(map.entries()[row].presence, Presence::Deleted);
+        assert_eq!(map.entries()[0].presence, Presence::Present);
+        assert!(!map.entries()[row].key_conflict);
+    }
+
+    #[test]
+    fn row_that_was_sent_does_not_join_another_record() {
+        let one = known("K1", Some("001000000000001"));
+        let other = known("K2", Some("001000000000002"));
+        let mut map = RowIdentityMap::new(vec![one, other]);
+        assert_eq!(rename(&mut map, "K1", "K2"), 1);
+        assert!(map.entries()[0].key_conflict);
+        assert_ne!(map.entries()[0].presence, Presence::Deleted);
+    }
+
+    #[test]
+    fn truncated_table_has_no_rows_of_its_object_alone() {
+        let mut map = RowIdentityMap::new(vec![known("K1", None)]);
+        map.take(&edit(OutboxOperation::Update, 5));
+        let (tenant, object) = (
+            TenantId::parse("acme").unwrap(),
+            ObjectName::parse("Contact").unwrap(),
+        );
+        let elsewhere = |tenant: &TenantId, object: &ObjectName| KeyedChange {
+            tenant: tenant.clone(),
+            object: object.clone(),
+            ..change(OutboxOperation::Insert, None, Some("K1"))
+        };
+        let account = map.entries()[0].object.clone();
+        map.take(&elsewhere(&tenant, &object));
+        map.take(&elsewhere(&TenantId::parse("other").unwrap(), &account));
+        map.truncate(&tenant, &account);
+        let rows: Vec<Presence> = map.entries().iter().map(|entry| entry.presence).collect();
+        assert_eq!(
+            rows,
+            [Presence::Deleted, Presence::Present, Presence::Present]
+        );
+        assert!(map.entries()[0].edited.is_empty());
+    }
+
+    #[test]
+    fn older_read_of_a_row_revives_no_deleted_one() {
+        let backfill = change(OutboxOperation::Backfill, None, Some("K1"));
+        let mut map = RowIdentityMap::default();
+        map.take(&backfill);
+        assert_eq!(map.entries()[0].presence, Presence::Present);
+        map.take(&change(OutboxOperation::Delete, None, Some("K1")));
+        map.take(&backfill);
+        assert_eq!(map.entries()[0].presence, Presence::Deleted);
+    }
+
+    #[test]
+    fn latest_edit_of_an_agreed_field_is_noted_until_a_delete() {
+        let mut map = RowIdentityMap::new(vec![known("K1", None)]);
+        map.take(&edit(OutboxOperation::Update, 5));
+        map.take(&edit(OutboxOperation::Update, 3));
+        assert_eq!(map.entries()[0].edited, BTreeMap::from([(phone(), 5)]));
+        assert_eq!(map.entries()[0].changed_at_ms, Some(5));
+        map.take(&edit(OutboxOperation::Delete, 7));
+        assert!(map.entries()[0].edited.is_empty());
     }
 }

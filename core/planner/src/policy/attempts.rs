@@ -263,4 +263,51 @@ mod tests {
         assert_eq!(json, r#"{"row_busy":9}"#);
         assert_eq!(serde_json::from_str::<Attempts>(&json).unwrap(), attempts);
     }
+
+    #[test]
+    fn first_failure_that_a_read_explains_waits_for_nothing() {
+        for cause in EVERY_CAUSE {
+            let at_once = matches!(
+                cause,
+                Cause::Unknown | Cause::Changed | Cause::Abandoned | Cause::RowAltered
+            );
+            let waits_ms = cause.longest_waits_ms();
+            assert_eq!(waits_ms[0] == 0, at_once, "{cause:?}");
+            assert!(waits_ms[1] > 0, "{cause:?}");
+        }
+    }
+
+    #[test]
+    fn longest_waits_are_those_of_the_largest_jitter() {
+        let seconds = |cause: Cause| {
+            let waits_ms = cause.longest_waits_ms();
+            waits_ms.iter().map(|ms| ms / 1_000).collect::<Vec<_>>()
+        };
+        assert_eq!(
+            seconds(Cause::Refused),
+            [2, 4, 8, 16, 32, 64, 128, 256, 512, 900, 900, 900]
+        );
+        assert_eq!(
+            seconds(Cause::RowBusy),
+            [0, 1, 2, 4, 9, 19, 38, 60, 60, 60, 60, 60]
+        );
+        assert_eq!(
+            seconds(Cause::Unreadable),
+            [5, 10, 20, 40, 80, 160, 300, 300, 300, 300, 300, 300]
+        );
+    }
+
+    #[test]
+    fn wait_is_spread_over_the_upper_half() {
+        let limits = Cause::Refused.limits();
+        let waits_ms: Vec<i64> = [0, 1, 4_000, 4_001].map(|n| limits.wait_ms(2, n)).into();
+        assert_eq!(waits_ms, [4_000, 4_001, 8_000, 4_000]);
+    }
+
+    #[test]
+    fn attempts_without_a_failure_are_none() {
+        assert!(!Attempts::default().any());
+        assert!(!Attempts::default().with(Cause::Parent, 0).any());
+        assert!(Attempts::default().with(Cause::Parent, 2).any());
+    }
 }

@@ -160,7 +160,7 @@ impl Story {
     }
 }
 
-fn observation(text: &str) -> SalesforceObservation {
+pub(crate) fn observation(text: &str) -> SalesforceObservation {
     let (text, at) = text.rsplit_once(" @").expect("a version");
     let mut words = text.split(' ');
     let kind = match words.next() {
