@@ -104,6 +104,23 @@ async fn outbox_rows_with_the_same_cursor_are_all_captured() {
 }
 
 #[tokio::test]
+async fn change_that_is_nested_deeply_stops_no_other() {
+    let mut world = World::new().await;
+    world
+        .sql(
+            "select syncline.emit('Account', 'update', 'good-1');
+            select syncline.emit('Account', 'update', 'deep', (repeat('[', 200) || repeat(']', 200))::jsonb);
+            insert into syncline.sync_outbox (tenant, object, operation, local_key, tombstone)
+            select 'acme', 'Account', 'update', (repeat('{\"a\":', 200) || '1' || repeat('}', 200))::jsonb, false;
+            select syncline.emit('Account', 'update', 'good-2');",
+        )
+        .await;
+    let report = world.capture().await;
+    assert_eq!((report.counts.journaled, report.counts.refused), (3, 1));
+    assert_eq!(waiting(&mut world).await, "0");
+}
+
+#[tokio::test]
 async fn only_invalid_outbox_rows_become_dead_letters() {
     let mut world = World::new().await;
     world

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use chrono::{DateTime, Utc};
 use serde::Serialize;
+use serde_json::Value as Json;
 use sqlx::AssertSqlSafe;
 use uuid::Uuid;
 
@@ -12,7 +13,7 @@ use crate::ports::{MappedObject, StoreError};
 use crate::store::transaction::{Tx, recordset};
 
 /// A claimed outbox row.
-#[derive(Debug, Clone, sqlx::FromRow, Serialize)]
+#[derive(Debug, Clone, Serialize)]
 pub(crate) struct Claimed {
     pub(crate) outbox_id: i64,
     pub(crate) tenant: Option<String>,
@@ -20,11 +21,51 @@ pub(crate) struct Claimed {
     pub(crate) operation: Option<String>,
     pub(crate) external_id: Option<String>,
     pub(crate) old_external_id: Option<String>,
-    pub(crate) local_key: Option<serde_json::Value>,
-    pub(crate) changed: Option<serde_json::Value>,
+    pub(crate) local_key: Option<Json>,
+    pub(crate) changed: Option<Json>,
     pub(crate) tombstone: Option<bool>,
     pub(crate) cursor: Option<String>,
     pub(crate) changed_at: Option<DateTime<Utc>>,
+}
+
+/// The same as the database gives it: any application may have written its JSON.
+#[derive(sqlx::FromRow)]
+struct ClaimedRow {
+    outbox_id: i64,
+    tenant: Option<String>,
+    object: Option<String>,
+    operation: Option<String>,
+    external_id: Option<String>,
+    old_external_id: Option<String>,
+    local_key: Option<String>,
+    changed: Option<String>,
+    tombstone: Option<bool>,
+    cursor: Option<String>,
+    changed_at: Option<DateTime<Utc>>,
+}
+
+impl From<ClaimedRow> for Claimed {
+    fn from(row: ClaimedRow) -> Self {
+        Self {
+            outbox_id: row.outbox_id,
+            tenant: row.tenant,
+            object: row.object,
+            operation: row.operation,
+            external_id: row.external_id,
+            old_external_id: row.old_external_id,
+            local_key: row.local_key.map(json_of),
+            changed: row.changed.map(json_of),
+            tombstone: row.tombstone,
+            cursor: row.cursor,
+            changed_at: row.changed_at,
+        }
+    }
+}
+
+/// Returns the JSON in a text, or the text itself if it is nested more deeply than we read: a row that cannot be read
+/// would stop all others.
+fn json_of(text: String) -> Json {
+    serde_json::from_str(&text).unwrap_or(Json::String(text))
 }
 
 /// Which rows a claim takes.
@@ -55,17 +96,20 @@ pub(crate) async fn claim(
             and {CLAIMABLE}
             returning outbox.*
         )
-        select *
+        select outbox_id, tenant, object, operation, external_id, old_external_id, local_key::text, changed::text,
+            tombstone, cursor, changed_at
         from taken
         order by outbox_id"
     );
-    tx.rows(
-        "claiming outbox rows",
-        sqlx::query_as(AssertSqlSafe(sql))
-            .bind(tenants)
-            .bind(i64::try_from(limit).unwrap_or(i64::MAX)),
-    )
-    .await
+    let rows: Vec<ClaimedRow> = tx
+        .rows(
+            "claiming outbox rows",
+            sqlx::query_as(AssertSqlSafe(sql))
+                .bind(tenants)
+                .bind(i64::try_from(limit).unwrap_or(i64::MAX)),
+        )
+        .await?;
+    Ok(rows.into_iter().map(Claimed::from).collect())
 }
 
 /// The names by which the outbox may have a record's row.
@@ -73,7 +117,7 @@ pub(crate) async fn claim(
 pub(crate) struct RowName<'a> {
     pub(crate) record_id: RecordId,
     pub(crate) external_id: Option<&'a str>,
-    pub(crate) local_key: Option<&'a serde_json::Value>,
+    pub(crate) local_key: Option<&'a Json>,
 }
 
 /// Returns the records of whose rows the outbox has edits. It reads the whole outbox, which is short unless capture
