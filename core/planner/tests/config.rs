@@ -1,8 +1,8 @@
 //! What `syncline.toml` may hold, and how each mistake is reported.
 
 use syncline_planner::config::{
-    AuthFlow, CaptureMode, Config, ConflictPolicy, DeleteMode, Direction, Owner, SecretRef, Seed,
-    json_schema,
+    AuthFlow, CaptureMode, Config, ConflictPolicy, DeleteMode, Direction, FenceRef, Owner,
+    SecretRef, Seed, json_schema,
 };
 use syncline_planner::model::ids::{ObjectName, TenantId};
 
@@ -447,4 +447,116 @@ fn versions_and_addresses_have_fixes_that_are_right() {
         "{}",
         mistake.fix
     );
+}
+
+#[test]
+fn addresses_of_secrets_and_fences_read_back() {
+    for address in ["env:A", "secretsmanager:a/b", "ssm:/a", "file:a.pem"] {
+        let read = SecretRef::parse(address).map(|address| address.to_string());
+        assert_eq!(read.as_deref(), Some(address));
+    }
+    for address in ["ssm:/a", "file:a"] {
+        let read = FenceRef::parse(address).map(|address| address.to_string());
+        assert_eq!(read.as_deref(), Some(address));
+    }
+    for address in ["", "ssm", "ssm:", "ftp:a"] {
+        assert_eq!(SecretRef::parse(address), None, "{address}");
+        assert_eq!(FenceRef::parse(address), None, "{address}");
+    }
+    let fenced =
+        object("", "").replacen("[tenant.acme]\n", "[tenant.acme]\nfence = \"ssm:/a\"\n", 1);
+    let config = Config::parse(&fenced).unwrap();
+    let tenant = config.tenants.values().next().unwrap();
+    assert_eq!(tenant.fence, Some(FenceRef::Ssm("/a".to_owned())));
+}
+
+#[test]
+fn mistakes_are_shown_one_a_line() {
+    let text = object("direction = \"up\"\nseed = \"none\"", "");
+    let error = Config::parse(&text).unwrap_err();
+    assert_eq!(error.mistakes.len(), 2);
+    assert_eq!(error.to_string(), mistakes(&text).join("\n"));
+}
+
+#[test]
+fn mistake_says_what_is_wanted() {
+    for (rules, says) in [
+        ("where = \" \"", "a text that is not empty"),
+        ("auto_assign = 1", "true or false"),
+        ("lanes = { rest_max = -1 }", "a whole number in its range"),
+    ] {
+        let shown = mistakes(&object(rules, ""));
+        assert!(
+            shown.len() == 1 && shown[0].contains(says),
+            "{rules}: {shown:?}"
+        );
+    }
+    let nameless = object("", "").replace("table       = \"account\"\n", "");
+    let shown = mistakes(&nameless).concat();
+    assert!(shown.contains("add it: "), "{shown}");
+    let short = object("", "").replace("https://acme.my.salesforce.com", "https://a.io/x");
+    let shown = mistakes(&short).concat();
+    assert!(shown.contains("write only \"https://a.io\""), "{shown}");
+    for version in ["6.0", "ab.0", "67.1", "067.0"] {
+        let line = format!("[tenant.acme]\napi_version = \"{version}\"\n");
+        let text = object("", "").replacen("[tenant.acme]\n", &line, 1);
+        assert_eq!(mistakes(&text).len(), 1, "{version}");
+    }
+}
+
+#[test]
+fn direction_decides_which_side_may_win() {
+    for (rules, is_possible) in [
+        ("direction = \"to_postgres\"\nseed = \"salesforce\"", true),
+        (
+            "direction = \"to_salesforce\"\nseed = \"salesforce\"",
+            false,
+        ),
+        ("direction = \"to_salesforce\"\nseed = \"postgres\"", true),
+        (
+            "direction = \"to_postgres\"\nconflicts = \"postgres_wins\"",
+            false,
+        ),
+        (
+            "direction = \"to_salesforce\"\nconflicts = \"postgres_wins\"",
+            true,
+        ),
+        (
+            "direction = \"to_salesforce\"\nwhere = \"A = 1\"\non_filter_exit = \"delete\"",
+            false,
+        ),
+        (
+            "direction = \"to_postgres\"\nwhere = \"A = 1\"\non_filter_exit = \"delete\"",
+            true,
+        ),
+        ("lanes = { rest_max = 10, bulk_min = 10 }", true),
+        ("deletes = { max_per_hour = 5, max_per_day = 5 }", true),
+    ] {
+        let found = mistakes(&object(rules, ""));
+        assert_eq!(found.is_empty(), is_possible, "{rules}: {found:?}");
+    }
+}
+
+#[test]
+fn parents_come_first_and_others_in_order() {
+    let mut text = object("", "");
+    text.truncate(text.find("[[tenant").unwrap());
+    for (object, parent) in [("B", Some("C")), ("C", None), ("A", Some("B")), ("D", None)] {
+        let lookup = parent.map_or(String::new(), |parent| {
+            format!("Up__c = {{ column = \"up\", references = \"{parent}\" }}\n")
+        });
+        text += &format!(
+            "[[tenant.acme.object]]\nobject = \"{object}\"\ntable = \"{object}\"\n\
+             external_id = {{ field = \"E__c\", column = \"e\" }}\n\
+             [tenant.acme.object.fields]\nName = {{ column = \"name\" }}\n{lookup}"
+        );
+    }
+    let config = Config::parse(&text).unwrap();
+    let tenant = config.tenants.values().next().unwrap();
+    let order: Vec<&str> = tenant
+        .objects
+        .iter()
+        .map(|object| object.object.as_str())
+        .collect();
+    assert_eq!(order, ["C", "B", "A", "D"]);
 }

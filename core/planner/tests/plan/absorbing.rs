@@ -174,6 +174,9 @@ fn deleted_record_outside_the_filter_is_read_once() {
     story.sees("deleted @5.3");
     assert!(!story.sees("filtered_out @5s").needs_refresh);
     let mut story = Story::agreed("Phone=1");
+    story.sees("deleted @9");
+    assert!(!story.sees("filtered_out @5s").needs_refresh);
+    let mut story = Story::agreed("Phone=1");
     story.sees("changed Phone=2 @5.3");
     assert!(story.sees("filtered_out @5s").needs_refresh);
 }

@@ -6,10 +6,12 @@ use syncline_planner::identity::KnownRecord;
 use syncline_planner::identity::observations::{
     KnownState, ObservationBatch, Origin, SeenRecord, external_id,
 };
-use syncline_planner::model::ids::{ObjectName, OrgEpoch, RecordId, TenantId};
+use syncline_planner::model::ids::{IntentId, ObjectName, OrgEpoch, RecordId, TenantId};
 use syncline_planner::model::intent::{Intent, IntentState, WriteAction};
 use syncline_planner::model::key::KeyForm;
-use syncline_planner::model::link::{BeforeDelete, Presence, RemoteState, Replaced};
+use syncline_planner::model::link::{
+    BeforeDelete, OverwrittenEdit, Presence, RemoteState, Replaced,
+};
 use syncline_planner::model::observation::{SalesforceObservation, Version};
 use syncline_planner::model::value::Value;
 use syncline_planner::observation::AbsorbStatus;
@@ -246,6 +248,62 @@ fn late_event_is_ordered_against_the_delete() {
     assert_eq!(taken, (Some(0), AbsorbStatus::Superseded));
     let link = &batch.records()[0].known.link;
     assert_eq!(link.remote_state.presence, Presence::Deleted);
+}
+
+#[test]
+fn later_event_of_the_former_id_revives_only_that_record() {
+    let mut deleted = known();
+    deleted.link.salesforce_id = None;
+    deleted.link.remote_state.presence = Presence::Deleted;
+    deleted.link.remote_state.presence_version = observation("deleted @9").version;
+    let mut revived = after_former(vec![deleted.clone()]);
+    take(&mut revived, &observation("changed Phone=2 @12"));
+    let link = &revived.records()[0].known.link;
+    assert_eq!(link.remote_state.presence, Presence::Present);
+    let mut created = batch([deleted]);
+    take(&mut created, &named("created Name=Bea @12", "K1"));
+    let fields = &created.records()[0].known.link.remote_state.fields;
+    assert_eq!(fields.keys().collect::<Vec<_>>(), [&field("Name")]);
+}
+
+#[test]
+fn echo_of_a_part_is_kept_with_its_write() {
+    let record = known();
+    let write = |number: u128, fields: &str| Intent {
+        intent_id: IntentId(uuid::Uuid::from_u128(number)),
+        record_id: record.link.record_id,
+        ..intent(IntentState::Open, fields)
+    };
+    let writes = vec![
+        write(1, "update Fax=1"),
+        write(2, "update Phone=2 Name=Bea"),
+    ];
+    let mut batch = ObservationBatch::new(KnownState {
+        intents: [(record.link.record_id, writes)].into(),
+        records: vec![record],
+        ..KnownState::default()
+    });
+    take(&mut batch, &observation("changed ours Phone=2 @5"));
+    let live = &batch.records()[0].live;
+    let echoed: Vec<usize> = live.iter().map(|write| write.echoed.len()).collect();
+    assert_eq!(echoed, [0, 1]);
+}
+
+#[test]
+fn undecided_edit_of_a_record_that_goes_is_to_be_logged() {
+    let mut record = known();
+    let fields = &mut record.link.remote_state.fields;
+    fields.get_mut(&field("Phone")).unwrap().overwritten = Some(OverwrittenEdit {
+        value: Value::text("2"),
+        version: Version::default(),
+        edited: None,
+        base: None,
+    });
+    let mut batch = batch([record]);
+    assert_eq!(batch.records()[0].overwritten(), []);
+    take(&mut batch, &observation("deleted @9"));
+    let lost = batch.records()[0].overwritten();
+    assert_eq!(lost, [(field("Phone"), Value::text("2"))]);
 }
 
 #[test]

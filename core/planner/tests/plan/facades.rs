@@ -2,6 +2,7 @@
 
 use serde_json::{Value as Json, json};
 use syncline_planner::change::PlannerContext;
+use syncline_planner::rule::Rule;
 use syncline_planner::{
     ApplyLane, ChangeEnvelope, ChangeOperation, MergeOutcome, Side, SourceCursor, SyncKey,
     merge_payload, plan_change,
@@ -151,4 +152,70 @@ fn a_tombstone_deletes_what_was_not_edited() {
         (ApplyLane::Noop, None)
     );
     assert_eq!(lane("mode=ignore", edited), (ApplyLane::Noop, None));
+}
+
+#[test]
+fn edit_of_what_the_other_side_deleted_follows_its_rule() {
+    let planned = |rules: &str, base: Json, sent: Json| {
+        let decision = plan_change(&context(rules, None, Some(base)), &envelope(sent));
+        (decision.lane, decision.payload)
+    };
+    let (base, edit) = (json!({"Phone": "1"}), json!({"Phone": "2"}));
+    assert_eq!(
+        planned("", base.clone(), base.clone()),
+        (ApplyLane::Noop, None)
+    );
+    assert_eq!(
+        planned("", base.clone(), edit.clone()),
+        (ApplyLane::Conflict, None)
+    );
+    assert_eq!(
+        planned("on_edit=edit_wins", base.clone(), edit.clone()),
+        (ApplyLane::Rest, Some(edit.clone()))
+    );
+    assert_eq!(
+        planned("on_edit=delete_wins", base, edit),
+        (ApplyLane::Noop, None)
+    );
+    assert_eq!(planned("", json!("a"), json!("a")).0, ApplyLane::Noop);
+    assert_eq!(planned("", json!("a"), json!("b")).0, ApplyLane::Conflict);
+}
+
+#[test]
+fn payload_without_fields_is_one_value() {
+    let lane = |base: &str, held: &str, sent: &str| {
+        let context = context("", Some(json!(held)), Some(json!(base)));
+        plan_change(&context, &envelope(json!(sent))).lane
+    };
+    assert_eq!(lane("a", "b", "b"), ApplyLane::Noop);
+    assert_eq!(lane("a", "b", "a"), ApplyLane::Noop);
+    assert_eq!(lane("a", "a", "b"), ApplyLane::Rest);
+    assert_eq!(lane("a", "b", "c"), ApplyLane::Conflict);
+}
+
+#[test]
+fn missing_field_is_filled_in_and_the_reason_given() {
+    let base = Some(json!({"Name": "Ada"}));
+    let planned = |held: Json, sent: Json| {
+        plan_change(&context("", Some(held), base.clone()), &envelope(sent))
+    };
+    let filled = planned(json!({"Name": "Ada"}), json!({"Phone": "2"}));
+    assert_eq!(filled.payload, Some(json!({"Name": "Ada", "Phone": "2"})));
+    assert_eq!(filled.explanation["Phone"], Rule::FilledIn);
+    let held = json!({"Name": "Ada", "Phone": "1"});
+    let cleared = planned(held.clone(), json!({"Phone": null}));
+    assert_eq!(cleared.lane, ApplyLane::Noop);
+    assert_eq!(
+        planned(held, json!({"Phone": "2"})).lane,
+        ApplyLane::Conflict
+    );
+}
+
+#[test]
+fn equal_payloads_of_envelopes_have_equal_hashes() {
+    let hash = |payload: Json| envelope(payload).payload_hash();
+    let one = hash(json!({"A": 1, "B": 1.50}));
+    assert_eq!(one, hash(json!({"B": 1.5, "A": 1})));
+    assert_ne!(one, hash(json!({"A": 1})));
+    assert_eq!(one.len(), 64);
 }

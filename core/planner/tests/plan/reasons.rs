@@ -56,6 +56,14 @@ fn record_that_neither_side_has_ends_only_if_it_agreed() {
 }
 
 #[test]
+fn records_that_meet_agree_from_then_on() {
+    let begins = Agreement::Begins(Confirmation::Agreed);
+    assert_eq!(plan("base -\npg Phone=1\nsf Phone=1").agreement, begins);
+    let agreed = plan("base Phone=1\npg Phone=1\nsf Phone=1");
+    assert_eq!(agreed.agreement, Agreement::Stays);
+}
+
+#[test]
 fn owner_is_the_reason_only_where_it_overrules() {
     let edited = "base Phone=1\npg Phone=2\nsf Phone=1";
     for (rules, rule) in [
