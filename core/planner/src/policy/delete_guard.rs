@@ -102,6 +102,20 @@ mod tests {
         }
     }
 
+    #[test]
+    fn exactly_half_of_the_records_may_go() {
+        let of = |in_day, records| {
+            let counts = DeleteCounts {
+                in_hour: 0,
+                in_day,
+                records,
+            };
+            exceeded(&Deletes::default(), counts)
+        };
+        assert_eq!(of(6, 12), None);
+        assert_eq!(of(7, 13), Some(Exceeded::Half));
+    }
+
     proptest! {
         #[test]
         fn more_deletes_of_fewer_records_still_wait(
