@@ -4,9 +4,14 @@
 
 #![no_main]
 
-use libfuzzer_sys::fuzz_target;
+use std::sync::LazyLock;
 
-fuzz_target!(|bytes: &[u8]| {
+use libfuzzer_sys::fuzz_target;
+use syncline_fuzz::{Target, target};
+
+static TARGET: LazyLock<&Target> = LazyLock::new(|| {
     let name = std::env::var("SYNCLINE_FUZZ_TARGET").expect("SYNCLINE_FUZZ_TARGET names a target");
-    syncline_fuzz::run(&name, bytes);
+    target(&name).expect("it is a target")
 });
+
+fuzz_target!(|bytes: &[u8]| TARGET.check(bytes));
