@@ -25,6 +25,10 @@ pub trait ReconcileStore: Send + Sync {
         found: &[(ObjectName, Option<String>)],
     ) -> Result<(), StoreError>;
 
+    /// Notes that no event told a change of the object at this time, milliseconds since 1970, unless a relayed event
+    /// of the object has arrived since. The next one that arrives takes the note back.
+    async fn note_unheard(&self, mapped: &MappedObject, changed_ms: i64) -> Result<(), StoreError>;
+
     /// Returns why of which objects no change events arrive.
     async fn missing_events(&self, tenant: &TenantId) -> Result<Vec<String>, StoreError>;
 

@@ -23,12 +23,14 @@ pub(super) async fn missing(job: &Job<'_>) -> Result<Vec<String>, Error> {
     Ok(missing)
 }
 
-/// Asks the org for the change events of an object. Returns `None` if it does not answer: what was known stays.
+/// Asks the org for the change events of an object. Returns `None` if it cannot tell: what was known stays.
 async fn ask(job: &Job<'_>, mapped: &MappedObject) -> Option<(ObjectName, Option<String>)> {
     let object = &mapped.sync.object;
     let answer = match job.tenant.config.capture {
         CaptureMode::Pubsub => job.salesforce().change_events(object).await,
-        CaptureMode::Poll | CaptureMode::Relay => return Some((object.clone(), None)),
+        CaptureMode::Poll => return Some((object.clone(), None)),
+        // A relay is seen from here by what it delivers alone: the comparison and the next event say it.
+        CaptureMode::Relay => return None,
     };
     match answer {
         Ok(events) => {

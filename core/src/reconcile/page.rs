@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use chrono::{DateTime, Utc};
 
+use crate::config::CaptureMode;
 use crate::job::Job;
 use crate::job::error::Error;
 use crate::model::ids::{RecordId, SalesforceId};
@@ -47,6 +48,8 @@ pub(super) struct PageFindings {
     pub(super) unrecorded: Vec<SalesforceRecord>,
     /// Rows that were never captured, by what identifies them.
     pub(super) uncaptured: Vec<serde_json::Value>,
+    /// When the latest of the changes in Salesforce was made whose events should have arrived and did not.
+    unheard_ms: Option<i64>,
 }
 
 /// The Salesforce ids of a page; none: Salesforce does not return the record.
@@ -59,6 +62,8 @@ struct Compared {
     drift: Option<DriftItem>,
     /// Nothing explains it but that it changed in Salesforce so lately that its event may be on its way.
     is_recent: bool,
+    /// When it changed in Salesforce, if no event has told that in time.
+    unheard_ms: Option<i64>,
     /// Other fields can be read than last time, or the record again.
     reads_otherwise: bool,
 }
@@ -168,18 +173,24 @@ impl<'a> Comparer<'a> {
         Ok(self.job.store().explain(self.mapped, &records).await?)
     }
 
-    /// Returns whether a record changed lately in Salesforce, later than what was last seen of it.
-    fn is_recent(&self, seen: Option<&RemoteState>, read: Option<&SalesforceRecord>) -> bool {
-        let Some(changed_ms) = read.and_then(|record| record.version.modified_ms) else {
-            return false;
-        };
+    /// Returns when a record changed in Salesforce, if that is later than what was last seen of it, and whether so
+    /// lately that the event may be on its way.
+    fn unseen_change(
+        &self,
+        seen: Option<&RemoteState>,
+        read: Option<&SalesforceRecord>,
+    ) -> Option<(i64, bool)> {
+        let changed_ms = read?.version.modified_ms?;
         let versions = seen.into_iter().flat_map(|seen| {
             let fields = seen.fields.values().map(|field| field.version);
             fields.chain([seen.presence_version])
         });
         let seen_ms = versions.filter_map(|version| version.modified_ms).max();
-        changed_ms >= self.job.now_ms() - EVENT_MS_MAX
-            && seen_ms.is_none_or(|seen_ms| seen_ms < changed_ms)
+        let is_unseen = seen_ms.is_none_or(|seen_ms| seen_ms < changed_ms);
+        is_unseen.then(|| {
+            let is_recent = changed_ms >= self.job.now_ms() - EVENT_MS_MAX;
+            (changed_ms, is_recent)
+        })
     }
 
     fn linked(
@@ -191,7 +202,8 @@ impl<'a> Comparer<'a> {
     ) -> Compared {
         let link = &observed.known.link;
         let class = difference.class(explanations.work.get(&link.record_id));
-        let is_recent = class.is_unexplained() && self.is_recent(Some(&link.remote_state), read);
+        let unseen = self.unseen_change(Some(&link.remote_state), read);
+        let is_recent = class.is_unexplained() && matches!(unseen, Some((_, true)));
         let live = read.filter(|record| record.deleted == Deleted::No);
         let is_read_again = explanations.needs_resync
             && live.is_none_or(|record| shows_news(&self.planner, &link.remote_state, record));
@@ -213,6 +225,7 @@ impl<'a> Comparer<'a> {
                 key: link.external_id.clone(),
             },
             record: Some(link.record_id),
+            unheard_ms: unheard(class, unseen),
             drift,
             is_recent,
             reads_otherwise: live.is_some_and(|record| {
@@ -236,10 +249,13 @@ impl<'a> Comparer<'a> {
             None => RecordClass::WithoutId,
         };
         let class = explained(work).unwrap_or(missing);
-        let is_recent = class.is_unexplained() && self.is_recent(None, read);
+        let unseen = self.unseen_change(None, read);
+        let is_recent = class.is_unexplained() && matches!(unseen, Some((_, true)));
+        let class = settled(class, explanations.needs_resync || is_recent);
         Compared {
+            unheard_ms: unheard(class, unseen),
             finding: CountedRecord {
-                class: settled(class, explanations.needs_resync || is_recent),
+                class,
                 rows: 0,
                 // A deleted record that has no link is neither new nor missing.
                 in_salesforce: read.is_some_and(|record| record.deleted == Deleted::No),
@@ -262,6 +278,13 @@ pub(super) fn settled(class: RecordClass, is_on_its_way: bool) -> RecordClass {
     }
 }
 
+/// Returns when a record changed whose change no event has told.
+fn unheard(class: RecordClass, unseen: Option<(i64, bool)>) -> Option<i64> {
+    unseen
+        .filter(|_| class.is_unexplained())
+        .map(|(changed_ms, _)| changed_ms)
+}
+
 /// Counts a record in Salesforce that was linked after the comparison began; its row is met by the walk of the table.
 fn appeared(observed: &ObservedRecord, read: Option<&SalesforceRecord>) -> Compared {
     Compared {
@@ -275,6 +298,7 @@ fn appeared(observed: &ObservedRecord, read: Option<&SalesforceRecord>) -> Compa
         record: Some(observed.known.link.record_id),
         drift: None,
         is_recent: false,
+        unheard_ms: None,
         reads_otherwise: false,
     }
 }
@@ -308,6 +332,7 @@ impl PageFindings {
             (Some(record), _) if is_due => self.marked.push(record),
             (None | Some(_), _) => {}
         }
+        self.unheard_ms = self.unheard_ms.max(compared.unheard_ms);
         self.findings.push(compared.finding);
         self.drifted.extend(compared.drift);
     }
@@ -343,6 +368,10 @@ impl PageFindings {
         if !self.uncaptured.is_empty() {
             let rows = &self.uncaptured;
             report.enqueued += job.store().enqueue_unknown_rows(mapped, rows).await?;
+        }
+        let is_relayed = job.tenant.config.capture == CaptureMode::Relay;
+        if let Some(changed_ms) = self.unheard_ms.filter(|_| is_relayed) {
+            job.store().note_unheard(mapped, changed_ms).await?;
         }
         report.drifted.extend(self.drifted);
         for finding in &self.findings {

@@ -3,8 +3,10 @@
 use salesforce_org::{DecodedEvent, Position};
 use serde_json::{Map, Value as Json, json};
 use syncline::capture::CaptureReport;
+use syncline::engine::system::SystemClock;
 use syncline::model::canonical;
 use syncline::model::schema::FieldType;
+use syncline::ports::Clock as _;
 use syncline::salesforce::{ALL_CHANGES_TOPIC, RelayedEvent};
 
 use crate::mapping::{MAPPING, with_line};
@@ -401,4 +403,79 @@ async fn relayed_event_has_the_tenants_org_id() {
     let event = RelayedEvent::parse(&envelope).unwrap();
     let organization = stage.engine.organization(&stage.tenant).await.unwrap();
     assert_eq!(*event.organization_id(), organization);
+}
+
+/// Starts a relay in an org where every change is ten minutes old when it is compared.
+async fn started_in_the_past() -> (Stage, Relay) {
+    let stage = Stage::with_mapping(&relayed(MAPPING)).await;
+    stage.org.set_wall_ms(SystemClock.now_ms() - 600_000);
+    stage.drain().await;
+    let relay = Relay::start(&stage);
+    (stage, relay)
+}
+
+/// Returns which objects `status` says no events of arrive.
+async fn unheard(stage: &Stage) -> Vec<String> {
+    let status = stage.store.status(&stage.tenant).await.unwrap();
+    let objects = status.objects.into_iter();
+    objects
+        .filter(|object| object.events_missing.is_some())
+        .map(|object| object.object.to_string())
+        .collect()
+}
+
+#[tokio::test]
+async fn relay_that_stands_still_shows_in_status() {
+    let (stage, mut relay) = started_in_the_past().await;
+    let ada = json!({"Name": "Ada", "Phone": "1", "External_Id__c": "a-1"});
+    let ada = stage.org.insert("Account", ada);
+    let person = json!({"LastName": "Day", "External_Id__c": "c-1"});
+    stage.org.insert("Contact", person);
+    deliver(&stage, &relay.take(&stage)).await;
+    stage.drain().await;
+    stage
+        .sql("update syncline.sync_seen set seen_at = seen_at - interval '20 minutes'")
+        .await;
+    let compare = async || {
+        let compared = stage
+            .engine
+            .reconcile_incremental(&stage.tenant, stage.deadline())
+            .await;
+        compared.unwrap();
+    };
+    compare().await;
+    assert!(unheard(&stage).await.is_empty());
+
+    stage.org.advance_ms(5_000);
+    stage.org.update(&ada, json!({"Phone": "2"}));
+    let lost = relay.take(&stage);
+    assert_eq!(lost.len(), 1);
+    compare().await;
+    stage.drain().await;
+    stage.assert_equal().await;
+    assert_eq!(unheard(&stage).await, ["Account"]);
+    // Neither a quiet hour nor the next sweep takes it back, but an event of the object does.
+    compare().await;
+    stage.sweep().await;
+    assert_eq!(unheard(&stage).await, ["Account"]);
+    stage.org.update(&ada, json!({"Phone": "3"}));
+    deliver(&stage, &relay.take(&stage)).await;
+    assert!(unheard(&stage).await.is_empty());
+}
+
+#[tokio::test]
+async fn change_before_the_last_event_blames_no_relay() {
+    let (stage, mut relay) = started_in_the_past().await;
+    let ada = json!({"Name": "Ada", "External_Id__c": "a-1"});
+    let ada = stage.org.insert("Account", ada);
+    deliver(&stage, &relay.take(&stage)).await;
+    stage.drain().await;
+    stage.org.advance_ms(5_000);
+    stage.org.update(&ada, json!({"Phone": "2"}));
+    let compared = stage
+        .engine
+        .reconcile_incremental(&stage.tenant, stage.deadline())
+        .await;
+    assert_eq!(compared.unwrap().drifted.len(), 1);
+    assert!(unheard(&stage).await.is_empty());
 }

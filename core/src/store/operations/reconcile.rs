@@ -60,6 +60,12 @@ impl ReconcileStore for PgStore {
         tx.commit().await
     }
 
+    async fn note_unheard(&self, mapped: &MappedObject, changed_ms: i64) -> Result<(), StoreError> {
+        let mut tx = self.begin().await?;
+        capture::note_unheard(&mut tx, mapped, changed_ms).await?;
+        tx.commit().await
+    }
+
     async fn missing_events(&self, tenant: &TenantId) -> Result<Vec<String>, StoreError> {
         let mut tx = self.begin().await?;
         let missing = capture::missing_events(&mut tx, tenant).await?;

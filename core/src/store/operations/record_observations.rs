@@ -23,6 +23,7 @@ use crate::store::operations::children::read_cleared;
 use crate::store::operations::drain_outbox::drop_places;
 use crate::store::operations::parents::{former_parents, references};
 use crate::store::tables::alias::{Wanted, former_ids};
+use crate::store::tables::capture::note_heard;
 use crate::store::tables::checkpoint::{lock_checkpoint, move_checkpoint};
 use crate::store::tables::dead_letter::{NewDeadLetter, insert_dead_letters};
 use crate::store::tables::discarded_value::{
@@ -34,7 +35,7 @@ use crate::store::tables::link::{
     KnownRecord, free_keys, lock_by_names, make_links, remove_merged, resolve_parents,
     save_seen_records,
 };
-use crate::store::tables::seen::{SeenRow, remember_events};
+use crate::store::tables::seen::{RELAY, SeenRow, remember_events};
 use crate::store::tables::task::{NewWork, add_work, wake_waiting};
 use crate::store::transaction::Tx;
 
@@ -152,9 +153,6 @@ fn sort<'a>(
     sorted
 }
 
-/// The stream name of events that have no stream of ours, to recognise repeated ones.
-const RELAY: &str = "relay";
-
 /// Drops events that were recorded before with the same content. Reads are not remembered: a repeated read
 /// returns current values, and versions show which ones are old.
 async fn drop_seen(
@@ -190,6 +188,9 @@ async fn drop_seen(
     }
     let rows: Vec<SeenRow<'_>> = rows.into_values().collect();
     let fresh = remember_events(tx, &rows, stream).await?;
+    if stream == RELAY && !fresh.is_empty() {
+        note_heard(tx, &rows).await?;
+    }
     for (place, key) in keys.into_iter().enumerate() {
         let Some((cursor, object, record, ordinal)) = key else {
             continue;

@@ -8,6 +8,7 @@ use sqlx::AssertSqlSafe;
 use crate::model::ids::{ObjectName, TenantId};
 use crate::ports::{MappedObject, StoreError};
 use crate::store::error::corrupt;
+use crate::store::tables::seen::{RELAY, SeenRow};
 use crate::store::transaction::{Tx, recordset};
 
 /// Capture of one mapped table is not as it was installed.
@@ -95,6 +96,63 @@ pub(crate) async fn note_events(
         )
         .bind(tenant.as_str())
         .bind(recordset(&found)),
+    )
+    .await?;
+    Ok(())
+}
+
+/// Notes that no event told a change of the object, unless a relayed event of it has arrived since the change.
+pub(crate) async fn note_unheard(
+    tx: &mut Tx,
+    mapped: &MappedObject,
+    changed_ms: i64,
+) -> Result<(), StoreError> {
+    tx.run(
+        "noting a change that no event told",
+        sqlx::query(
+            "update syncline.sync_capture as capture
+            set events_missing = format(
+                'no event told the change of %s at %s UTC, which a comparison found; if no event arrives, see that the '
+                    'event relay runs and delivers to the queue',
+                capture.object, to_char(changed.at at time zone 'utc', 'YYYY-MM-DD HH24:MI')
+            )
+            from (select to_timestamp($4 / 1000.0) as at) as changed
+            where capture.tenant = $1
+            and capture.object = $2
+            and not exists (
+                select
+                from syncline.sync_seen as seen
+                where seen.tenant = $1
+                and seen.object = $2
+                and seen.stream = $3
+                and seen.seen_at > changed.at
+            )",
+        )
+        .bind(mapped.tenant.as_str())
+        .bind(mapped.sync.object.as_str())
+        .bind(RELAY)
+        .bind(changed_ms),
+    )
+    .await?;
+    Ok(())
+}
+
+/// Notes that events of the objects of these ones arrive.
+pub(crate) async fn note_heard(tx: &mut Tx, events: &[SeenRow<'_>]) -> Result<(), StoreError> {
+    tx.run(
+        "noting that events arrive",
+        sqlx::query(
+            "update syncline.sync_capture as capture
+            set events_missing = null
+            where capture.events_missing is not null
+            and exists (
+                select
+                from jsonb_to_recordset($1) as event (tenant text, object text)
+                where event.tenant = capture.tenant
+                and event.object = capture.object
+            )",
+        )
+        .bind(recordset(events)),
     )
     .await?;
     Ok(())

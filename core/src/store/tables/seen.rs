@@ -8,6 +8,9 @@ use crate::model::ids::{ObjectName, OrgEpoch, SalesforceId, TenantId};
 use crate::ports::{StoreError, StreamName};
 use crate::store::transaction::{Tx, recordset};
 
+/// The stream name of events that have no stream of ours, to recognise repeated ones.
+pub(crate) const RELAY: &str = "relay";
+
 /// An event to remember.
 #[derive(Serialize)]
 pub(crate) struct SeenRow<'a> {
