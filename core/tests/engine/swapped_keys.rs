@@ -202,3 +202,35 @@ async fn swapped_names_give_no_row_to_another_record() {
     ];
     assert_rows(&stage, rows).await;
 }
+
+#[tokio::test]
+async fn name_given_to_another_row_leads_to_it_no_more() {
+    let (stage, ada, _) = two().await;
+    // What is refused in the same batch divides it, so that one row is renamed before the other is looked for.
+    stage
+        .sql("alter table account add check (length(external_id) < 10)")
+        .await;
+    let cid = stage.org.insert("Account", named("a-3"));
+    stage.capture_salesforce().await;
+    stage
+        .org
+        .update(&cid, json!({"External_Id__c": "a-3-that-is-too-long"}));
+    stage.org.update(&ada, json!({"External_Id__c": "a-3"}));
+    stage.drain().await;
+    stage.make_due().await;
+    stage.drain().await;
+    let found = "select external_id, name from account order by external_id";
+    assert_eq!(
+        stage.rows(found).await,
+        [
+            json!({"external_id": "a-2", "name": "Bob"}),
+            json!({"external_id": "a-3", "name": "Ada"})
+        ]
+    );
+    let touched = "select count(*) from syncline.sync_conflict";
+    assert_eq!(stage.one(touched).await, json!(0));
+    let parked = "select string_agg(task.code, ',')
+        from syncline.sync_task as task join syncline.sync_link as link using (record_id)
+        where link.salesforce_id is not null and task.state = 'parked'";
+    assert_eq!(stage.one(parked).await, json!("constraint_violation"));
+}

@@ -18,7 +18,7 @@ use crate::store::mapped_table::keys::{RowChange, TableKeys, read_keys};
 use crate::store::mapped_table::read::{Locking, RowError, read_rows};
 use crate::store::mapped_table::references::{Reference, read_references};
 use crate::store::mapped_table::rejected_columns::rejected_columns;
-use crate::store::mapped_table::shape::{TableShape, read_shape};
+use crate::store::mapped_table::shape::{TableShape, key_form, read_shape};
 use crate::store::mapped_table::write::{RowWrite, write_rows};
 use crate::store::operations::children::check_children;
 use crate::store::operations::leased_record::{LeasedRecord, load_leased};
@@ -182,6 +182,7 @@ impl Writing<'_> {
             .map(|record| &self.records[*record].observed.known)
             .collect();
         let mut found = read_rows(tx, self.mapped, self.shape, &known, Locking::Lock).await?;
+        found.being_renamed.extend(self.dispossessed(records));
         let waiting = records.iter().map(|record| &self.records[*record].lease);
         let may_write = self.mapped.sync.direction == Direction::Both;
         let waiting = waiting.filter(|lease| may_write && lease.attempts.of(Cause::Parent) > 0);
@@ -198,6 +199,26 @@ impl Writing<'_> {
         self.check_children(tx, records).await?;
         self.withhold_deletes(tx, records).await?;
         self.withhold_clears(tx, records).await
+    }
+
+    /// Returns the records whose external id an earlier attempt has given to the row of another record: what is found
+    /// under it is not theirs.
+    fn dispossessed(&self, records: &[usize]) -> Vec<RecordId> {
+        let form = key_form(self.mapped);
+        let given = self.records.iter().filter_map(|record| {
+            let name = record.returned()?.external_id.as_ref()?;
+            let link = &record.observed.known.link;
+            let is_new = *name != link.external_id;
+            is_new.then(|| form.canonical(name).ok()).flatten()
+        });
+        let given: BTreeSet<String> = given.collect();
+        let links = records
+            .iter()
+            .map(|record| &self.records[*record].observed.known.link);
+        links
+            .filter(|link| given.contains(&link.canonical_id))
+            .map(|link| link.record_id)
+            .collect()
     }
 
     /// Delays records for which times decided although the last edits of their rows are not captured yet: until

@@ -277,7 +277,7 @@ impl<'d> DecisionLine<'d> {
 
 impl LeasedRecord {
     /// Returns its row as the write left it, if the write was made and the row still exists.
-    fn returned(&self) -> Option<&PostgresRow> {
+    pub(super) fn returned(&self) -> Option<&PostgresRow> {
         match &self.row {
             Some(RowOutcome::Stands(row)) => Some(row),
             Some(RowOutcome::Gone | RowOutcome::KeyTaken | RowOutcome::Suppressed) | None => None,
