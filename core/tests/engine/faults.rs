@@ -162,6 +162,10 @@ async fn duplicate_events_change_nothing() {
     stage.org.delete(&ada);
     stage.drain().await;
     stage.assert_equal().await;
+    let absorbed_again = "select count(*) - count(distinct (salesforce_id, cursor))
+        from syncline.sync_journal
+        where source = 'salesforce' and cursor like 'salesforce-replay-id:%'";
+    assert_eq!(stage.one(absorbed_again).await, json!(0));
 }
 
 #[tokio::test]

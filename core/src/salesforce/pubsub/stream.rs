@@ -211,13 +211,16 @@ impl Subscription {
         let ids = schema_ids(self.waiting.iter().take(count));
         let schemas = schemas_of(&self.bus, ids).await?;
         let mut batch = empty_batch(self.after_waiting.clone());
-        let mut ordinals = Ordinals::default();
+        let mut of_one_id = OfOneId::default();
         let waiting = || self.waiting.iter();
         for (event, next) in waiting()
             .take(count)
             .zip(waiting().skip(1).map(Some).chain([None]))
         {
-            self.read_into(&mut batch, event, &schemas, &mut ordinals);
+            // One that came twice in a row is no second event of its replay id.
+            if of_one_id.is_new(event) {
+                self.read_into(&mut batch, event, &schemas, &mut of_one_id);
+            }
             batch.events += 1;
             // Events of one replay id stay together: a position between them does not exist.
             let ends_here = next.is_none_or(|next| next.replay_id != event.replay_id);
@@ -240,7 +243,7 @@ impl Subscription {
         batch: &mut EventBatch,
         event: &ConsumerEvent,
         schemas: &BTreeMap<String, Option<Arc<EventSchema>>>,
-        ordinals: &mut Ordinals,
+        of_one_id: &mut OfOneId<'_>,
     ) {
         let ProducerEvent {
             schema_id, payload, ..
@@ -257,14 +260,14 @@ impl Subscription {
         };
         let position = EventPosition {
             replay_id: &event.replay_id,
-            ordinal: ordinals.next_of(&event.replay_id),
+            ordinal: of_one_id.next,
         };
         match self
             .mapped
             .read(schema, &decoded, &position, &self.ourselves)
         {
             EventReading::Observed(observations) => {
-                ordinals.used(observations.len());
+                of_one_id.used(observations.len());
                 batch.observations.extend(observations);
             }
             EventReading::NeedsResync(object) => mark_needs_resync(batch, vec![object]),
@@ -285,20 +288,25 @@ impl Connection {
     }
 }
 
-/// Counts the observations of one replay id: merged and enriched events may share one.
+/// The events of one replay id, which merged and enriched events may share, and how many observations they hold.
 #[derive(Default)]
-struct Ordinals {
-    replay_id: Vec<u8>,
+struct OfOneId<'a> {
+    events: Vec<&'a ConsumerEvent>,
     next: i32,
 }
 
-impl Ordinals {
-    fn next_of(&mut self, replay_id: &[u8]) -> i32 {
-        if self.replay_id != replay_id {
-            self.replay_id = replay_id.to_vec();
-            self.next = 0;
+impl<'a> OfOneId<'a> {
+    /// Returns whether this event was not met under its replay id, and goes on with it.
+    fn is_new(&mut self, event: &'a ConsumerEvent) -> bool {
+        let is_other = |known: &&ConsumerEvent| known.replay_id != event.replay_id;
+        if self.events.last().is_some_and(is_other) {
+            *self = Self::default();
         }
-        self.next
+        if self.events.iter().any(|known| known.event == event.event) {
+            return false;
+        }
+        self.events.push(event);
+        true
     }
 
     fn used(&mut self, count: usize) {
