@@ -1,7 +1,8 @@
 //! The clock and the ids of a real process.
 
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use async_trait::async_trait;
 use uuid::Uuid;
 
 use crate::ports::{Clock, IdSource};
@@ -10,12 +11,17 @@ use crate::ports::{Clock, IdSource};
 #[derive(Debug, Clone, Copy, Default)]
 pub struct SystemClock;
 
+#[async_trait]
 impl Clock for SystemClock {
     fn now_ms(&self) -> i64 {
         let since_epoch = SystemTime::now()
             .duration_since(UNIX_EPOCH)
             .unwrap_or_default();
         i64::try_from(since_epoch.as_millis()).unwrap_or(i64::MAX)
+    }
+
+    async fn wait(&self, pause: Duration) {
+        tokio::time::sleep(pause).await;
     }
 }
 

@@ -49,7 +49,7 @@ impl Patience {
             tracing::warn!(%tenant, %reason, "Postgres is out of reach; it is tried again");
             match self {
                 Self::WhileRunning => shared.pause(pause).await,
-                Self::ToTheEnd => tokio::time::sleep(pause).await,
+                Self::ToTheEnd => shared.clock.wait(pause).await,
             }
             pause = (pause * 2).min(PAUSE_MAX);
             retries += 1;

@@ -34,6 +34,9 @@ impl Shared {
     /// Waits, at most until the jobs are to end.
     pub(crate) async fn pause(&self, pause: Duration) {
         // Both ends of the wait mean the same to the caller, which checks `stopping`.
-        let _ = tokio::time::timeout(pause, self.stop.cancelled()).await;
+        tokio::select! { biased;
+            () = self.stop.cancelled() => {}
+            () = self.clock.wait(pause) => {}
+        }
     }
 }

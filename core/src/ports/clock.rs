@@ -1,9 +1,17 @@
 //! Time, ids and jitter.
 
+use std::time::Duration;
+
+use async_trait::async_trait;
+
 /// The time.
+#[async_trait]
 pub trait Clock: Send + Sync {
     /// Milliseconds since the epoch.
     fn now_ms(&self) -> i64;
+
+    /// Waits.
+    async fn wait(&self, pause: Duration);
 }
 
 /// Random ids and jitter.

@@ -2,11 +2,15 @@
 
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
+use async_trait::async_trait;
 use rand::rngs::StdRng;
 use rand::{Rng, RngExt, SeedableRng};
 use syncline::ports::{Clock, IdSource};
 use uuid::Uuid;
+
+use crate::gate::Gates;
 
 /// When every world begins: 2 March 2026, 8:00 UTC.
 const START_MS: i64 = 1_772_438_400_000;
@@ -20,14 +24,29 @@ impl WorldClock {
         Self(Arc::new(AtomicI64::new(START_MS)))
     }
 
+    pub(crate) fn now_ms(&self) -> i64 {
+        self.0.load(Ordering::SeqCst)
+    }
+
     pub(crate) fn advance(&self, ms: i64) {
         self.0.fetch_add(ms, Ordering::SeqCst);
     }
 }
 
-impl Clock for WorldClock {
+/// The clock of one process: its pauses end when the schedule lets it take a step.
+pub(crate) struct ProcessClock {
+    pub(crate) world: WorldClock,
+    pub(crate) gates: Arc<Gates>,
+}
+
+#[async_trait]
+impl Clock for ProcessClock {
     fn now_ms(&self) -> i64 {
-        self.0.load(Ordering::SeqCst)
+        self.world.now_ms()
+    }
+
+    async fn wait(&self, pause: Duration) {
+        self.gates.pass(|| format!("a pause of {pause:?}")).await;
     }
 }
 
@@ -54,7 +73,7 @@ impl IdSource for WorldIds {
     }
 }
 
-/// Makes Postgres take time and ids from the world.
+/// Makes Postgres take time and ids from the world, and count what users write and what is captured.
 pub(crate) const SQL: &str = "
 create schema sim;
 create table sim.clock (at timestamptz not null);
@@ -63,6 +82,26 @@ create sequence sim.ids;
 grant usage on schema sim to public;
 grant select on sim.clock to public;
 grant usage on sequence sim.ids to public;
+create sequence sim.user_writes;
+create sequence sim.captured;
+grant usage on sequence sim.user_writes, sim.captured to public;
+create function sim.count_captured() returns trigger language plpgsql
+as $$ begin perform nextval('sim.captured'); return null; end $$;
+create trigger captured after insert on syncline.sync_outbox for each row when (new.entered_at is null)
+execute function sim.count_captured();
+create table sim.had_row (of text not null, key text, unique nulls not distinct (of, key));
+grant select, insert on sim.had_row to public;
+create function sim.count_user_write() returns trigger language plpgsql
+as $$ begin
+    -- What a foreign key or a trigger writes counts as of users, too.
+    if current_setting('application_name') = 'user' or pg_trigger_depth() > 1 then
+        perform nextval('sim.user_writes');
+    end if;
+    if tg_level = 'ROW' and tg_op <> 'DELETE' then
+        insert into sim.had_row values (tg_table_name, new.fax) on conflict do nothing;
+    end if;
+    return null;
+end $$;
 create or replace function syncline.clock() returns timestamptz language sql stable parallel safe
 as $$ select at from sim.clock $$;
 create or replace function syncline.wall_clock() returns timestamptz language sql volatile parallel safe

@@ -9,6 +9,9 @@ use crate::shapes::SHAPES;
 /// Calls that are refused once the calls of the day are spent.
 const REFUSED_CALLS: u32 = 3;
 
+/// Writes that are not answered in a row: more than a record may take without a pause.
+const UNANSWERED_CALLS: u32 = 14;
+
 /// The control endpoint of permissions.
 const RIGHTS: &str = "permissions";
 
@@ -49,6 +52,9 @@ fn order(fault: OrgFault) -> Option<(&'static str, Json)> {
     let order = match fault {
         OrgFault::LostWrite => json!({"action": "drop_before", "match": on_write}),
         OrgFault::LostWriteAnswer => json!({"action": "drop_after", "match": on_write}),
+        OrgFault::NoAnswers => {
+            json!({"action": "drop_after", "count": UNANSWERED_CALLS, "match": on_write})
+        }
         OrgFault::LostReadAnswer => json!({"action": "drop_after", "match": on_read}),
         OrgFault::SessionAtWrite => json!({"action": "expire_token", "match": on_write}),
         OrgFault::SessionAtRead => json!({"action": "expire_token", "match": on_read}),

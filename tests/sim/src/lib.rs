@@ -10,6 +10,7 @@
 mod clock;
 mod faults;
 mod gate;
+mod leases;
 mod met;
 mod operator;
 mod oracle;

@@ -97,9 +97,14 @@ pub fn everything_to_meet() -> BTreeSet<String> {
         )
         .chain(operations)
         .chain(
-            [Operation::InstallForOther, Operation::ExchangeTable]
-                .iter()
-                .map(word),
+            [
+                Operation::InstallForOther,
+                Operation::ExchangeTable,
+                Operation::Demote,
+                Operation::Promote,
+            ]
+            .iter()
+            .map(word),
         )
         .chain(SECONDS.iter().map(word))
         .chain(["a mistake: true".to_owned()])

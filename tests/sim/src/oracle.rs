@@ -5,6 +5,9 @@
 //! record that is parked because of what this world refuses. Every conflict and discarded value must be one that the
 //! policies of the world make of edits that users have made.
 
+mod economy;
+mod evidence;
+mod excuses;
 mod policies;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -14,7 +17,7 @@ use sqlx::{AssertSqlSafe, PgConnection};
 use syncline::store::TenantStatus;
 
 use crate::script::{Side, World};
-use crate::shapes::{BAD, Refusal, SHAPES, Second, TOO_LONG};
+use crate::shapes::{SHAPES, TOO_LONG};
 use crate::users::{Edit, Seen, SeenRecords, Users};
 
 /// What a world showed that must never be.
@@ -45,6 +48,10 @@ struct End<'a> {
     users: &'a Users,
     postgres: Vec<SeenRecords>,
     salesforce: Vec<SeenRecords>,
+    /// The records that each side ever had, by the object's place.
+    ever: BTreeMap<(Side, usize), BTreeSet<String>>,
+    /// The names by which the engine knows or knew records.
+    known: BTreeSet<(usize, String)>,
     /// Open conflicts by object, record and field; a delete that met an edit has no field.
     conflicts: BTreeMap<(usize, String, String), Json>,
     /// Values in the log of discarded ones.
@@ -66,6 +73,9 @@ const FEW_UNGUARDED: usize = 5;
 /// The code of a record whose delete would take records of another object along.
 const WAITS_FOR_CHILDREN: &str = "waits_for_children";
 
+/// The code of a record whose row is missing without a captured delete.
+const ROW_MISSING: &str = "row_missing";
+
 /// Returns what is wrong at the end of a world.
 pub(crate) async fn findings(
     world: &World,
@@ -86,6 +96,7 @@ pub(crate) async fn findings(
     found.extend(end.misreported(status, &tasks));
     found.extend(end.unguarded());
     found.extend(end.undecided());
+    found.extend(economy::findings(&mut users.postgres).await?);
     with_evidence(users, found).await
 }
 
@@ -115,7 +126,7 @@ async fn with_evidence(users: &mut Users, found: Vec<Found>) -> anyhow::Result<V
     let mut findings = Vec::new();
     for (invariant, record, what) in found {
         let evidence = match record {
-            Some((place, key)) => evidence(users, place, &key).await?,
+            Some((place, key)) => evidence::evidence(users, place, &key).await?,
             None => String::new(),
         };
         findings.push(Finding {
@@ -137,6 +148,9 @@ const LOGGED: &str = "select link.object, link.external_id, link.salesforce_id, 
         discarded.side, discarded.rule
     from syncline.sync_discarded_value as discarded join syncline.sync_link as link using (record_id)";
 
+const KNOWN: &str = "select object, external_id as name from syncline.sync_link
+    union select object, value from syncline.sync_link_alias where kind = 'external_id'";
+
 const TASKS: &str =
     "select link.object, link.external_id, link.salesforce_id, task.state, task.attempts, task.code, task.reason
     from syncline.sync_task as task join syncline.sync_link as link using (record_id)";
@@ -146,6 +160,8 @@ type Found = (&'static str, Option<(usize, String)>, String);
 
 impl<'a> End<'a> {
     async fn read(world: &'a World, users: &'a mut Users, tasks: &[Json]) -> anyhow::Result<Self> {
+        users.note_twins()?;
+        let mut ever = BTreeMap::new();
         let mut sides = [Vec::new(), Vec::new()];
         for (side, records) in [Side::Postgres, Side::Salesforce]
             .into_iter()
@@ -153,6 +169,7 @@ impl<'a> End<'a> {
         {
             for place in 0..SHAPES.len() {
                 records.push(users.seen(side, place).await?);
+                ever.insert((side, place), users.ever(side, place).await?);
             }
         }
         let [postgres, salesforce] = sides;
@@ -169,6 +186,7 @@ impl<'a> End<'a> {
         }
         let conflicts = json_rows(&mut users.postgres, CONFLICTS).await?;
         let logged = json_rows(&mut users.postgres, LOGGED).await?;
+        let known = json_rows(&mut users.postgres, KNOWN).await?;
         let users = &*users;
         let about = |row: &Json| {
             (
@@ -191,6 +209,11 @@ impl<'a> End<'a> {
             users,
             postgres,
             salesforce,
+            ever,
+            known: known
+                .iter()
+                .map(|row| (users.place_of(row), word(row, "name")))
+                .collect(),
             conflicts: conflicts
                 .iter()
                 .map(|row| (about(row), row.clone()))
@@ -208,7 +231,8 @@ impl<'a> End<'a> {
             let (place, key) = (self.users.place_of(task), self.users.record_of(task));
             let lacks_parent = self.lacks_parent(place, &key) || self.is_outside(place, &key);
             let waits = task["code"] == "missing_parent" && lacks_parent
-                || task["code"] == "still_referenced" && self.is_noted(place, &key);
+                || task["code"] == "still_referenced" && self.is_noted(place, &key)
+                || task["code"] == WAITS_FOR_CHILDREN && self.is_held_by_child(place, &key);
             !waits && !self.is_rightly_parked(place, &key)
         };
         let tell = |task: &Json| {
@@ -216,92 +240,6 @@ impl<'a> End<'a> {
             ("I1", Some(record), format!("work is left: {task}"))
         };
         tasks.iter().filter(is_left).map(tell).collect()
-    }
-
-    /// Returns true if the record is parked, and for a reason that this world has: a side refuses a value that the
-    /// other side holds, or a table was emptied.
-    fn is_rightly_parked(&self, place: usize, key: &str) -> bool {
-        let Some(code) = self.parked.get(&(place, key.to_owned())) else {
-            return false;
-        };
-        if code == MASS_DELETE {
-            return self.users.log.emptied;
-        }
-        if code == WAITS_FOR_CHILDREN {
-            return self.would_take_along(place, key);
-        }
-        let field = SHAPES[place].fields[1].0;
-        if self.world.schema.second == Second::Unique && self.is_taken(place, key, field) {
-            return true;
-        }
-        if self.is_held_here(place, key) {
-            return true;
-        }
-        let is_bad = |side: &[SeenRecords]| {
-            let value = side[place]
-                .get(key)
-                .and_then(|record| record[field].as_str());
-            value.is_some_and(|value| value.starts_with(BAD))
-        };
-        let refuses = !matches!(self.world.schema.refusal, None | Some(Refusal::Keep));
-        refuses && (is_bad(&self.postgres) || is_bad(&self.salesforce))
-    }
-
-    /// Returns true if Postgres cannot do what Salesforce asks: delete a row that a rule keeps, or take a name that is too
-    /// long.
-    fn is_held_here(&self, place: usize, key: &str) -> bool {
-        let there = self.salesforce[place].get(key);
-        let is_kept = place == 1 && self.world.schema.refusal == Some(Refusal::Keep);
-        let name = there.and_then(|record| record["External_Id__c"].as_str());
-        let parent = there.and_then(|record| record["parent"].as_str());
-        let is_too_long = [name, parent]
-            .into_iter()
-            .flatten()
-            .any(|name| name.ends_with(TOO_LONG));
-        there.is_none() && is_kept || is_too_long
-    }
-
-    /// Returns true if the record's parent is outside the filter.
-    fn is_outside(&self, place: usize, key: &str) -> bool {
-        let there = self.salesforce[place].get(key);
-        there.is_some_and(|record| record["is_outside"] == true)
-    }
-
-    /// Returns true if Salesforce has deleted the record, and a row that is not mapped still points to its row.
-    fn is_noted(&self, place: usize, key: &str) -> bool {
-        place == 0
-            && self.world.deletes == "propagate"
-            && self.users.log.noted.contains(key)
-            && !self.salesforce[place].contains_key(key)
-    }
-
-    /// Returns true if the sides may differ in this record.
-    fn is_stuck(&self, place: usize, key: &str) -> bool {
-        self.is_rightly_parked(place, key) || self.is_noted(place, key)
-    }
-
-    /// Returns true if another row has the value that Salesforce shows of this record.
-    fn is_taken(&self, place: usize, key: &str, field: &str) -> bool {
-        let wanted = self.salesforce[place].get(key).map(|record| &record[field]);
-        let mut rows = self.postgres[place].iter();
-        wanted.is_some_and(|wanted| {
-            wanted.is_string() && rows.any(|(other, row)| other != key && row[field] == *wanted)
-        })
-    }
-
-    /// Returns true if Salesforce would delete records of another object together with this one.
-    fn would_take_along(&self, place: usize, key: &str) -> bool {
-        let points_here = |child: &Seen| {
-            let name = child["parent"].as_str().unwrap_or_default();
-            let named = self.users.log.names.get(&(place, name.to_owned()));
-            named.is_some_and(|named| named == key)
-        };
-        let mut children = SHAPES.iter().enumerate();
-        children.any(|(child, shape)| {
-            child != place
-                && shape.parent == place
-                && self.salesforce[child].values().any(points_here)
-        })
     }
 
     /// Returns true if a side has deleted the record, and its deletes are not written to the other side.
@@ -391,7 +329,10 @@ impl<'a> End<'a> {
             return false;
         };
         let parent = SHAPES[place].parent;
-        let Some(key) = self.users.log.names.get(&(parent, name.to_owned())) else {
+        let name = (parent, name.to_owned());
+        // One that was renamed before the engine saw it.
+        let is_unknown = !self.known.contains(&name);
+        let Some(key) = self.users.log.names.get(&name).filter(|_| !is_unknown) else {
             return true;
         };
         !(self.postgres[parent].contains_key(key) && self.salesforce[parent].contains_key(key))
@@ -407,15 +348,16 @@ impl<'a> End<'a> {
         for (place, shape) in SHAPES.iter().enumerate() {
             let names = log.names.iter().filter(|((of, _), _)| *of == place);
             let records: BTreeSet<&String> = names.map(|(_, key)| key).collect();
-            for (by, side) in [
-                (Side::Salesforce, &self.postgres[place]),
-                (Side::Postgres, &self.salesforce[place]),
+            for (by, at, side) in [
+                (Side::Salesforce, Side::Postgres, &self.postgres[place]),
+                (Side::Postgres, Side::Salesforce, &self.salesforce[place]),
             ] {
                 let written = log.deleted.iter().filter(|((of, key), sides)| {
                     *of == place
                         && sides.contains(&by)
                         && sides.len() == 1
                         && !side.contains_key(key)
+                        && self.ever[&(at, place)].contains(key)
                 });
                 let written = written.count();
                 if written > FEW_UNGUARDED && written * 2 > records.len() {
@@ -453,6 +395,9 @@ impl<'a> End<'a> {
             return found;
         }
         for (place, shape) in SHAPES.iter().enumerate() {
+            if self.users.log.twins.iter().any(|(of, _)| *of == place) {
+                continue;
+            }
             let (here, there) = (&self.postgres[place], &self.salesforce[place]);
             let of_place =
                 |(of, key, _): &&(usize, String, String)| (*of == place).then(|| key.clone());
@@ -638,40 +583,6 @@ impl Users {
         let name = (self.place_of(row), word(row, "external_id"));
         self.log.names.get(&name).cloned().unwrap_or(name.1)
     }
-}
-
-/// Returns what the control plane knows of a record.
-async fn evidence(users: &mut Users, place: usize, key: &str) -> anyhow::Result<String> {
-    let names = users
-        .log
-        .names
-        .iter()
-        .filter(|((of, _), known)| *of == place && *known == key);
-    let names: Vec<String> = names.map(|((_, name), _)| format!("'{name}'")).collect();
-    let ids = users.log.ids.iter().filter(|(_, known)| *known == key);
-    let ids: Vec<String> = ids.map(|(id, _)| format!("'{id}'")).collect();
-    let links = format!(
-        "select record_id from syncline.sync_link
-        where object = '{}' and (external_id in ({}) or salesforce_id = any (array[{}]::text[]))",
-        SHAPES[place].object,
-        names.join(", "),
-        ids.join(", ")
-    );
-    let mut lines = Vec::new();
-    for table in [
-        "sync_link",
-        "sync_task",
-        "sync_conflict",
-        "sync_discarded_value",
-        "sync_intent",
-        "sync_journal",
-        "sync_dead_letter",
-    ] {
-        let rows = format!("select * from syncline.{table} where record_id in ({links})");
-        let rows = json_rows(&mut users.postgres, &rows).await?;
-        lines.extend(rows.iter().map(|row| format!("{table}: {row}")));
-    }
-    Ok(lines.join("\n"))
 }
 
 async fn json_rows(postgres: &mut PgConnection, query: &str) -> anyhow::Result<Vec<Json>> {

@@ -16,7 +16,7 @@ use syncline::model::ids::{ObjectName, TenantId};
 use syncline::store::{PgStore, PgStoreOptions};
 use tokio::time::timeout;
 
-use crate::clock::{WorldClock, WorldIds};
+use crate::clock::{ProcessClock, WorldClock, WorldIds};
 use crate::gate::{Fate, Gates};
 use crate::script::JobName;
 use crate::shapes::SHAPES;
@@ -47,6 +47,8 @@ pub(crate) const PANICKED: &str = "it panicked";
 pub(crate) struct Process {
     pub(crate) engine: SyncEngine,
     pub(crate) store: PgStore,
+    /// The name under which it leases work.
+    pub(crate) worker: String,
     tenant: TenantId,
     gates: Arc<Gates>,
     /// The folder of its way to Postgres.
@@ -82,6 +84,7 @@ impl Process {
             ..PgStoreOptions::new(SecretString::from(parts.wire.url(number, &gates)))
         };
         let store = PgStore::open(&options)?;
+        let worker = format!("process-{number}");
         let client = transport::client(parts.route, &gates);
         let engine = SyncEngine::builder()
             .tenant(
@@ -89,13 +92,17 @@ impl Process {
                 Arc::new(store.clone()),
                 Arc::new(client),
             )
-            .clock(Arc::new(parts.clock.clone()))
+            .clock(Arc::new(ProcessClock {
+                world: parts.clock.clone(),
+                gates: Arc::clone(&gates),
+            }))
             .ids(Arc::new(WorldIds::new(seed ^ (number << 32))))
-            .worker(&format!("process-{number}"))
+            .worker(&worker)
             .build();
         Ok(Self {
             engine,
             store,
+            worker,
             tenant: parts.config.tenant.clone(),
             gates,
             address: parts.wire.address(),

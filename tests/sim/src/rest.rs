@@ -47,8 +47,10 @@ pub(crate) async fn come_to_rest(stage: &mut Stage, world: &World) -> anyhow::Re
             }
             jobs.push(JobName::Compare);
         }
+        let mut failed = false;
         for job in jobs {
             if let Progress::Ended(job, Some(error)) = stage.processes[0].begin(job).await? {
+                failed = true;
                 let told = format!("at rest, {job:?} failed: {error}");
                 // At first it may meet what faults have left.
                 if round > 0 {
@@ -57,7 +59,8 @@ pub(crate) async fn come_to_rest(stage: &mut Stage, world: &World) -> anyhow::Re
                 stage.story.push(told);
             }
         }
-        let is_quiet = stage.users.fingerprint().await? == before && due(stage).await? == 0;
+        let is_same = stage.users.fingerprint().await? == before;
+        let is_quiet = is_same && !failed && due(stage).await? == 0;
         let open = open_work(stage).await?;
         stage
             .story
@@ -96,6 +99,10 @@ async fn decide(stage: &mut Stage, world: &World) -> anyhow::Result<()> {
 async fn end_faults(stage: &mut Stage) -> anyhow::Result<()> {
     let (line, _) = stage.users.let_go(Letting::Commit).await?;
     stage.story.push(line);
+    if stage.users.is_read_only {
+        let (line, _) = stage.users.set_read_only(false).await?;
+        stage.story.push(line);
+    }
     stage.correct_mappings().await?;
     stage.route.lead(Leads::ToOurOrg);
     for process in &stage.processes {
@@ -118,10 +125,12 @@ async fn end_faults(stage: &mut Stage) -> anyhow::Result<()> {
         anyhow::ensure!(is_back, "the former table cannot come back");
         stage.story.push(line);
     }
-    let (line, replayed) = stage.operator.replay().await?;
-    stage.story.push(line);
-    if replayed {
-        stage.meet(&Operation::Replay);
+    if stage.replays {
+        let (line, replayed) = stage.operator.replay().await?;
+        stage.story.push(line);
+        if replayed {
+            stage.meet(&Operation::Replay);
+        }
     }
     Ok(())
 }
@@ -140,7 +149,7 @@ async fn open_work(stage: &mut Stage) -> anyhow::Result<String> {
 
 /// Counts open work that is neither parked nor waits for a parent.
 async fn due(stage: &mut Stage) -> anyhow::Result<i64> {
-    let open = "select count(*) from syncline.sync_task where state <> 'parked' and coalesce(code, '') not in ('missing_parent', 'still_referenced')";
+    let open = "select count(*) from syncline.sync_task where state <> 'parked' and coalesce(code, '') not in ('missing_parent', 'still_referenced', 'waits_for_children')";
     Ok(sqlx::query_scalar(open)
         .persistent(false)
         .fetch_one(&mut stage.users.postgres)

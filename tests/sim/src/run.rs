@@ -11,13 +11,13 @@ use sqlx::{AssertSqlSafe, Connection as _, PgConnection};
 use syncline::config::{Config, TenantConfig};
 use syncline::engine::check::Level;
 use syncline::model::ids::TenantId;
-use syncline::ports::Clock as _;
 use syncline::store::{PgStore, PgStoreOptions};
 use throwaway_postgres::TestDatabase;
 
 use crate::clock::{self, WorldClock};
 use crate::faults;
 use crate::gate::{Fate, Gates};
+use crate::leases::Leases;
 use crate::met;
 use crate::operator::Operator;
 use crate::oracle::{self, Finding};
@@ -30,7 +30,7 @@ use crate::script::{
 };
 use crate::shapes::{self, OTHER_TABLE, SHAPES};
 use crate::transport::{Leads, Route, UNREACHABLE};
-use crate::users::{UserLog, Users};
+use crate::users::{UserLog, Users, records_of_all};
 use crate::wire::Wire;
 
 /// How soon a quiet subscription gets the newest position: at once, so that nothing waits in real time.
@@ -95,6 +95,7 @@ async fn play_to_the_end(script: &Script) -> anyhow::Result<Verdict> {
         .await?;
     let found = oracle::findings(&script.world, &mut stage.users, &status).await?;
     stage.findings.extend(found);
+    stage.look_into_other_org()?;
     Ok(stage.verdict())
 }
 
@@ -121,6 +122,8 @@ pub(crate) struct Stage {
     polls: bool,
     /// The login has led to another org.
     was_elsewhere: bool,
+    /// The operator tries again what has stopped.
+    pub(crate) replays: bool,
     /// The side that has lost a mapped field.
     pub(crate) lacks: Option<Side>,
     pub(crate) story: Vec<String>,
@@ -149,6 +152,7 @@ impl Stage {
                 deletes_max: world.deletes_max,
                 filters: world.filters,
                 is_away: false,
+                is_read_only: false,
                 clock: clock.clone(),
                 org: org.clone(),
                 postgres,
@@ -170,6 +174,7 @@ impl Stage {
             polls: world.capture == "poll",
             lacks: world.lacks,
             was_elsewhere: false,
+            replays: world.replays,
             seed: script.seed,
             story: vec![format!("{world:?}")],
             calls: 0,
@@ -189,15 +194,21 @@ impl Stage {
         }
         stage.install(&tenant).await?;
         stage.lose_fields().await?;
-        for place in 0..world.records * 2 {
+        stage.create_records(world.records).await?;
+        Ok(stage)
+    }
+
+    /// Lets the users of both sides create so many records of each object.
+    async fn create_records(&mut self, count: usize) -> anyhow::Result<()> {
+        for place in 0..count * 2 {
             let side = [Side::Postgres, Side::Salesforce][place % 2];
             for object in 0..SHAPES.len() {
                 let pick = u64::try_from(object)?;
-                let (line, _) = stage.users.act(side, Act::Create, pick).await?;
-                stage.story.push(line);
+                let (line, _) = self.users.act(side, Act::Create, pick).await?;
+                self.story.push(line);
             }
         }
-        Ok(stage)
+        Ok(())
     }
 
     /// Counts something that was met.
@@ -247,6 +258,16 @@ impl Stage {
         if errors.is_empty() {
             let what = format!("check says nothing of {mistake:?}");
             self.findings.push(Finding::of("I14", what));
+        }
+        Ok(())
+    }
+
+    /// Finds what was written to another org.
+    fn look_into_other_org(&mut self) -> anyhow::Result<()> {
+        let written = self.route.other().with_org(records_of_all)?;
+        if written > 0 {
+            let what = format!("{written} records were written to another org");
+            self.findings.push(Finding::of("I11", what));
         }
         Ok(())
     }
@@ -364,10 +385,13 @@ impl Stage {
         let waits = || ("operator: waits".to_owned(), false);
         let (told, done) = match operation {
             Operation::ExchangeTable => self.users.exchange_table().await?,
+            Operation::Demote => self.users.set_read_only(true).await?,
+            Operation::Promote => self.users.set_read_only(false).await?,
             // It would take the new table for ours.
             Operation::Install if self.users.is_away => waits(),
             // It lifts the guard for a while: where much is deleted, it stays until the end.
             Operation::Approve if self.users.deletes_max > FEW_DELETES => waits(),
+            Operation::Replay if !self.replays => waits(),
             _ => self.operator.act(operation, pick).await?,
         };
         self.users.log.approved |= operation == Operation::Approve;
@@ -401,6 +425,8 @@ impl Stage {
         pick: u64,
     ) -> anyhow::Result<String> {
         let mut told = String::new();
+        let worker = self.processes[place].worker.clone();
+        let leases = Leases::of_others(&mut self.users.postgres, &worker).await?;
         let process = &mut self.processes[place];
         let mut progress = Progress::AtGate;
         if !process.is_working() {
@@ -424,6 +450,8 @@ impl Stage {
             let cut = process.take_cut();
             wait_for_end(&mut self.users.postgres, &cut).await?;
         }
+        let ended = leases.ended_by(&mut self.users.postgres, &worker).await?;
+        self.findings.extend(ended);
         if let (true, Some((_, fate))) = (lost, lose) {
             self.meet(&fate);
         }
@@ -484,7 +512,7 @@ fn config(mapping: &str, tenant: &TenantId) -> anyhow::Result<TenantConfig> {
 /// Opens a connection of a user, who does not wait for the engine: it stands still meanwhile.
 async fn users_connection(database: &TestDatabase) -> anyhow::Result<PgConnection> {
     let mut connection = database.connect().await;
-    sqlx::raw_sql("set lock_timeout = '20ms'")
+    sqlx::raw_sql("set lock_timeout = '20ms'; set application_name = 'user'")
         .execute(&mut connection)
         .await?;
     Ok(connection)

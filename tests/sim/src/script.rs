@@ -3,12 +3,13 @@
 //! A step names no record and no call: it holds numbers that pick one of those that are there then. So a script from
 //! which steps are removed is a script again, which is how a failing one is made short.
 
+mod draw;
+
 use rand::rngs::StdRng;
-use rand::seq::IndexedRandom as _;
-use rand::{RngExt, SeedableRng};
+use rand::{RngExt as _, SeedableRng as _};
 
 use crate::gate::Fate;
-use crate::shapes::{Names, OnDelete, REFUSALS, Refusal, Schema, Second};
+use crate::shapes::Schema;
 
 /// Fewest and most steps of a script.
 const STEPS: std::ops::Range<usize> = 60..120;
@@ -42,8 +43,8 @@ const MANY_DELETES: usize = 40;
 /// Shortest of the pauses in which leases expire: they are up to 180 s long, and not every one is new.
 pub(crate) const LONG_PAUSE_MS: i64 = 60_000;
 
-/// Turns that let a job run to its end.
-pub(crate) const TO_THE_END: u16 = u16::MAX;
+/// Turns that let a job run to its end. One that goes on is waiting for something that only another step can bring.
+pub(crate) const TO_THE_END: u16 = 300;
 
 /// Everything that one seed decides.
 #[derive(Debug, Clone)]
@@ -81,6 +82,10 @@ pub struct World {
     pub filters: bool,
     /// Users work at few records, and the processes take few steps at a time.
     pub is_crowded: bool,
+    /// What every second step is about.
+    pub focus: Focus,
+    /// In the end the operator tries again what has stopped. In other worlds nothing may stay stopped by itself.
+    pub replays: bool,
     /// The side that has lost a mapped field since capture was installed.
     pub lacks: Option<Side>,
     /// What `check` must find before anything is installed. Nothing else happens in such a world.
@@ -94,6 +99,36 @@ pub struct World {
     /// What can go wrong.
     pub faults: Vec<FaultKind>,
 }
+
+/// What a world is mostly about: of everything alike, each thing would happen too seldom to meet its like.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Focus {
+    /// Everything alike.
+    Everything,
+    /// Both sides edit the same fields.
+    Conflicts,
+    /// Most records are deleted, on one side.
+    Deletes,
+    /// The stream of changes is disturbed again and again.
+    Events,
+    /// Processes stop in the middle of their work.
+    Crashes,
+    /// Salesforce often refuses, or cannot be reached.
+    Outages,
+    /// Records get other names, parents and children.
+    Links,
+}
+
+/// Every focus.
+pub(crate) const FOCUSES: [Focus; 7] = [
+    Focus::Everything,
+    Focus::Conflicts,
+    Focus::Deletes,
+    Focus::Events,
+    Focus::Crashes,
+    Focus::Outages,
+    Focus::Links,
+];
 
 /// A mistake of the person who writes the mapping.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -136,9 +171,11 @@ pub enum FaultKind {
     Setup,
     /// A process is started with a mapping that names another table.
     Misconfigured,
+    /// The server takes no writes for a while, as one that another has taken over from.
+    Demoted,
 }
 
-const FAULT_KINDS: [FaultKind; 13] = [
+const FAULT_KINDS: [FaultKind; 14] = [
     FaultKind::LostCall,
     FaultKind::LostAnswer,
     FaultKind::Kill,
@@ -152,6 +189,7 @@ const FAULT_KINDS: [FaultKind; 13] = [
     FaultKind::Route,
     FaultKind::Setup,
     FaultKind::Misconfigured,
+    FaultKind::Demoted,
 ];
 
 /// A side, and its users.
@@ -223,6 +261,10 @@ pub enum Operation {
     InstallForOther,
     /// Puts a new, empty table in the place of contacts, or the former one back.
     ExchangeTable,
+    /// Lets the server take no writes by connections that are opened from now on.
+    Demote,
+    /// Lets it take writes again; connections that were opened meanwhile go on without.
+    Promote,
 }
 
 /// Everything that an operator does.
@@ -259,6 +301,8 @@ pub enum OrgFault {
     LostWrite,
     /// A write is made, and not answered.
     LostWriteAnswer,
+    /// For a while no write is answered, although it is made.
+    NoAnswers,
     /// A read is not answered.
     LostReadAnswer,
     /// The session of a write has ended.
@@ -298,9 +342,10 @@ pub enum OrgFault {
 }
 
 /// What goes wrong with calls.
-pub(crate) const CALL_FAULTS: [OrgFault; 8] = [
+pub(crate) const CALL_FAULTS: [OrgFault; 9] = [
     OrgFault::LostWrite,
     OrgFault::LostWriteAnswer,
+    OrgFault::NoAnswers,
     OrgFault::LostReadAnswer,
     OrgFault::SessionAtWrite,
     OrgFault::SessionAtRead,
@@ -331,6 +376,9 @@ pub(crate) const ROUTE_FAULTS: [OrgFault; 3] =
 
 /// What goes wrong with tables.
 const SETUP: [Operation; 2] = [Operation::InstallForOther, Operation::ExchangeTable];
+
+/// What becomes of the server.
+const SERVER: [Operation; 2] = [Operation::Demote, Operation::Promote];
 
 /// One step of a script.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -397,9 +445,9 @@ impl Script {
     /// Returns what a seed decides.
     pub fn of(seed: u64) -> Self {
         let mut rng = StdRng::seed_from_u64(seed);
-        let world = World::draw(&mut rng);
+        let world = draw::world(&mut rng);
         let count = rng.random_range(STEPS);
-        let steps = (0..count).map(|_| draw_step(&mut rng, &world)).collect();
+        let steps = (0..count).map(|_| draw::step(&mut rng, &world)).collect();
         Self { seed, world, steps }
     }
 
@@ -416,60 +464,6 @@ impl Script {
 }
 
 impl World {
-    fn draw(rng: &mut StdRng) -> Self {
-        let mut one_of = |words: &[&'static str]| words.choose(rng).copied().unwrap_or_default();
-        let conflicts = one_of(&CONFLICTS);
-        let on_edit = one_of(&ON_EDIT);
-        let capture = one_of(&CAPTURES);
-        // Most worlds propagate deletes and have no owner.
-        let deletes = one_of(&["propagate", "propagate", "propagate", "soft", "ignore"]);
-        let owner = one_of(&["shared", "shared", "salesforce", "postgres"]);
-        let schema = draw_schema(rng);
-        let is_crowded = rng.random_bool(0.3);
-        let skew_ms = if rng.random_bool(0.5) {
-            0
-        } else {
-            rng.random_range(-90_000..90_000)
-        };
-        // One world in eight is calm.
-        let chance = if rng.random_bool(0.125) { 0.0 } else { 0.5 };
-        let faults = FAULT_KINDS
-            .into_iter()
-            .filter(|_| rng.random_bool(chance))
-            .collect();
-        Self {
-            conflicts,
-            on_edit,
-            deletes,
-            owner,
-            capture,
-            skew_ms,
-            schema,
-            swaps: [Side::Postgres, Side::Salesforce][rng.random_range(0..2)],
-            deletes_max: if rng.random_bool(0.2) {
-                MANY_DELETES
-            } else {
-                FEW_DELETES
-            },
-            filters: rng.random_bool(0.3),
-            is_crowded,
-            lacks: rng
-                .random_bool(0.15)
-                .then(|| [Side::Postgres, Side::Salesforce][rng.random_range(0..2)]),
-            mistake: rng
-                .random_bool(0.05)
-                .then(|| MISTAKES[rng.random_range(0..MISTAKES.len())]),
-            decides: rng.random_bool(0.5),
-            processes: rng.random_range(1..=3),
-            records: if is_crowded {
-                1
-            } else {
-                rng.random_range(1..=4)
-            },
-            faults,
-        }
-    }
-
     /// Returns what is counted of it, in the form in which it is counted.
     pub(crate) fn words(&self) -> Vec<String> {
         let word = |text: &str| format!("{text:?}");
@@ -487,6 +481,8 @@ impl World {
             format!("at most {} deletes", self.deletes_max),
             format!("filters: {}", self.filters),
             format!("crowded: {}", self.is_crowded),
+            format!("{:?}", self.focus),
+            format!("replays: {}", self.replays),
             format!("{:?}", self.schema.names),
         ]
     }
@@ -494,146 +490,4 @@ impl World {
     fn has(&self, fault: FaultKind) -> bool {
         self.faults.contains(&fault)
     }
-}
-
-fn draw_schema(rng: &mut StdRng) -> Schema {
-    let refusal = rng
-        .random_bool(0.4)
-        .then(|| REFUSALS[rng.random_range(0..REFUSALS.len())]);
-    Schema {
-        key: [
-            None,
-            Some(OnDelete::NoAction),
-            Some(OnDelete::SetNull),
-            Some(OnDelete::Cascade),
-        ][rng.random_range(0..4)]
-        // A foreign key would meet the rule, too.
-        .filter(|_| refusal != Some(Refusal::Keep)),
-        is_deferred: rng.random_bool(0.5),
-        requires_name: rng.random_bool(0.3),
-        refusal,
-        names: [Names::Any, Names::Any, Names::Short][rng.random_range(0..3)],
-        second: [Second::Text, Second::NotNull, Second::Char, Second::Unique]
-            [rng.random_range(0..4)],
-    }
-}
-
-fn draw_step(rng: &mut StdRng, world: &World) -> Step {
-    let process = rng.random_range(0..world.processes);
-    match rng.random_range(0..108) {
-        0..36 => draw_act(rng, world),
-        36..75 => draw_work(rng, world, process),
-        75..79 => Step::Operate {
-            operation: OPERATIONS[rng.random_range(0..OPERATIONS.len())],
-            pick: rng.random_range(0..1_000_000),
-        },
-        100..102 if world.has(FaultKind::Setup) => Step::Operate {
-            operation: SETUP[rng.random_range(0..SETUP.len())],
-            pick: rng.random_range(0..1_000_000),
-        },
-        102 if world.has(FaultKind::Misconfigured) => Step::Misconfigure { process },
-        103..105 if world.has(FaultKind::Route) => Step::Fail(draw_fault(rng, FaultKind::Route)),
-        79 if world.has(FaultKind::Cut) => Step::Cut { process },
-        80..82 if world.has(FaultKind::Kill) => Step::Kill { process },
-        82..84 if world.has(FaultKind::Abandon) => Step::Abandon { process },
-        84 if world.has(FaultKind::Lossy) => Step::Fail(OrgFault::MissingEvents),
-        85 if world.has(FaultKind::Rights) => Step::Fail(draw_fault(rng, FaultKind::Rights)),
-        86..89 if world.has(FaultKind::LongPause) => Step::Pass {
-            ms: rng.random_range(LONG_PAUSE_MS..400_000),
-        },
-        89..96 if world.has(FaultKind::Org) => Step::Fail(draw_fault(rng, FaultKind::Org)),
-        96..98 if world.has(FaultKind::Events) => Step::Fail(draw_fault(rng, FaultKind::Events)),
-        _ => Step::Pass {
-            ms: rng.random_range(1..30_000),
-        },
-    }
-}
-
-fn draw_act(rng: &mut StdRng, world: &World) -> Step {
-    let is_many = world.deletes_max > FEW_DELETES;
-    let act = match rng.random_range(if is_many { 0..150 } else { 0..120 }) {
-        120.. => Act::Delete,
-        0..47 => Act::Edit,
-        47..53 => Act::Clear,
-        53..59 => Act::Rename,
-        59..67 => Act::Link,
-        67..70 => Act::Unlink,
-        70..74 => Act::Create,
-        74..79 if world.is_crowded => Act::Edit,
-        74..76 => Act::Create,
-        76..79 => Act::CreateChild,
-        79..85 => Act::Delete,
-        85..88 => Act::Undelete,
-        88..91 => Act::EditAll,
-        91..94 => Act::RollBack,
-        94..98 => Act::Hold,
-        98..104 => Act::LetGo,
-        104..106 if world.has(FaultKind::Lossy) => Act::HardDelete,
-        106..108 => Act::Truncate,
-        108..110 => Act::Merge,
-        110..113 => Act::Swap,
-        113..117 if !matches!(world.schema.refusal, None | Some(Refusal::Keep)) => Act::Spoil,
-        113.. if world.schema.second == Second::Unique => Act::SwapValues,
-        113..118 if world.schema.names == Names::Short => Act::RenameLong,
-        113.. if world.schema.refusal.is_some() => Act::Spoil,
-        _ => Act::Edit,
-    };
-    let side = match act {
-        Act::Swap => world.swaps,
-        Act::Truncate | Act::Hold | Act::LetGo => Side::Postgres,
-        Act::Merge | Act::HardDelete | Act::SwapValues | Act::CreateChild => Side::Salesforce,
-        Act::Spoil if world.schema.refusal == Some(Refusal::Rule) => Side::Postgres,
-        Act::Spoil | Act::RenameLong => Side::Salesforce,
-        _ => [Side::Postgres, Side::Salesforce][rng.random_range(0..2)],
-    };
-    let pick = rng.random_range(0..1_000_000);
-    Step::User { side, act, pick }
-}
-
-fn draw_work(rng: &mut StdRng, world: &World, process: usize) -> Step {
-    let job = match rng.random_range(0..100) {
-        0..25 => JobName::CapturePostgres,
-        25..50 => JobName::CaptureSalesforce,
-        50..70 => JobName::Apply(0),
-        70..86 => JobName::Apply(1),
-        86..91 => JobName::Sweep,
-        91..95 => JobName::CompareRecent,
-        95..97 => JobName::Compare,
-        _ => JobName::Release,
-    };
-    let turns = match rng.random_range(0..10) {
-        0..3 if world.is_crowded => rng.random_range(1..20),
-        0..4 => TO_THE_END,
-        4..8 => rng.random_range(5..80),
-        _ => rng.random_range(1..5),
-    };
-    let lost = [
-        (FaultKind::LostCall, Fate::LoseCall),
-        (FaultKind::LostAnswer, Fate::LoseAnswer),
-    ];
-    let lost: Vec<Fate> = lost
-        .into_iter()
-        .filter(|(kind, _)| world.has(*kind))
-        .map(|(_, fate)| fate)
-        .collect();
-    let is_lost = rng.random_bool(0.15);
-    let at = rng.random_range(0..turns.min(60));
-    let lose = lost.choose(rng).filter(|_| is_lost).map(|fate| (at, *fate));
-    Step::Work {
-        process,
-        job,
-        turns,
-        lose,
-        pick: rng.random_range(0..1_000_000),
-    }
-}
-
-fn draw_fault(rng: &mut StdRng, kind: FaultKind) -> OrgFault {
-    let faults: &[OrgFault] = match kind {
-        FaultKind::Events => &EVENT_FAULTS,
-        FaultKind::Rights => &RIGHTS_FAULTS,
-        FaultKind::Route => &ROUTE_FAULTS,
-        _ => &CALL_FAULTS,
-    };
-    faults.choose(rng).copied().unwrap_or(OrgFault::LostWrite)
 }

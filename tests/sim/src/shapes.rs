@@ -42,6 +42,17 @@ pub(crate) const SHAPES: [Shape; 2] = [
     },
 ];
 
+/// Count what users write.
+const COUNTS: &str = "
+    create trigger count after insert or update or delete on account
+        for each row execute function sim.count_user_write();
+    create trigger count after insert or update or delete on contact
+        for each row execute function sim.count_user_write();
+    create trigger count_truncate after truncate on account
+        for each statement execute function sim.count_user_write();
+    create trigger count_truncate after truncate on contact
+        for each statement execute function sim.count_user_write();";
+
 /// What differs between the tables of worlds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Schema {
@@ -204,7 +215,8 @@ impl Schema {
                 department text, deleted_at timestamptz);
             create table {OTHER_TABLE} (like contact including all);
             {notes}
-            {triggers}"
+            {triggers}
+            {COUNTS}"
         )
     }
 

@@ -49,6 +49,11 @@ impl Route {
         }
     }
 
+    /// Returns the other org.
+    pub(crate) fn other(&self) -> &InProcess {
+        &self.other
+    }
+
     pub(crate) fn lead(&self, leads: Leads) {
         *self.leads.lock().unwrap_or_else(PoisonError::into_inner) = leads;
     }

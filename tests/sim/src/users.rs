@@ -2,6 +2,7 @@
 //!
 //! Every edit writes a value that no other edit writes. A user who replaces a value, or deletes it, has seen it.
 
+mod end;
 mod seen;
 mod whole;
 
@@ -12,14 +13,13 @@ use salesforce_org::in_process::InProcess;
 use salesforce_org::{Org, RecordId, local};
 use serde_json::{Value as Json, json};
 use sqlx::{AssertSqlSafe, Connection as _, PgConnection};
-use syncline::ports::Clock as _;
 
 use crate::clock::WorldClock;
 use crate::script::{Act, FEW_DELETES, Side};
 use crate::shapes::{BAD, KEY, OnDelete, Refusal, SHAPES, Schema, Second, TOO_LONG};
 
-pub(crate) use seen::{Seen, SeenRecords, text};
-use seen::{all_records, answer, before, column, literal, records, rows};
+pub(crate) use seen::{Seen, SeenRecords, records_of_all, text};
+use seen::{all_records, before, column, literal, records, rows};
 
 /// What the story tells of an act, and whether it had an effect.
 pub(crate) type Told = (String, bool);
@@ -57,6 +57,8 @@ pub(crate) struct UserLog {
     pub(crate) untold: bool,
     /// Accounts to which a row of a table points that is not mapped.
     pub(crate) noted: BTreeSet<String>,
+    /// Records that are two by now.
+    pub(crate) twins: BTreeSet<(usize, String)>,
     /// Records that anyone changed after they were created.
     pub(crate) touched: BTreeSet<(usize, String)>,
 }
@@ -70,6 +72,8 @@ pub(crate) struct Users {
     pub(crate) filters: bool,
     /// The table of contacts is away, and no one works in Postgres.
     pub(crate) is_away: bool,
+    /// The server takes no writes by new connections.
+    pub(crate) is_read_only: bool,
     pub(crate) clock: WorldClock,
     pub(crate) org: InProcess,
     pub(crate) postgres: PgConnection,
@@ -86,6 +90,8 @@ pub(crate) struct Held {
     field: &'static str,
     value: Json,
     before: Vec<SeenRecords>,
+    /// When it was written, which is its time as an edit.
+    at_ms: i64,
 }
 
 /// How a long transaction ends.
@@ -213,45 +219,6 @@ impl Users {
                 Ok(found)
             }
         }
-    }
-
-    /// Returns records that exist twice on a side, or that no user has created.
-    pub(crate) async fn doubles(&mut self) -> anyhow::Result<Vec<String>> {
-        let mut found = Vec::new();
-        for side in [Side::Postgres, Side::Salesforce] {
-            for (place, shape) in SHAPES.iter().enumerate() {
-                let mut keys = BTreeSet::new();
-                for record in self.all(side, place).await? {
-                    let key = text(&record, KEY.0);
-                    if key.is_empty() || !keys.insert(key.clone()) {
-                        let object = shape.object;
-                        found.push(format!(
-                            "{object} '{key}' is in {side:?} twice, or of no user"
-                        ));
-                    }
-                }
-            }
-        }
-        Ok(found)
-    }
-
-    /// Returns what changes with every write of any row or record.
-    pub(crate) async fn fingerprint(&mut self) -> anyhow::Result<String> {
-        let mut found = String::new();
-        for shape in &SHAPES {
-            let versions = format!(
-                "select string_agg(xmin::text, ' ' order by id) from {}",
-                shape.table
-            );
-            let versions: Option<String> = sqlx::query_scalar(AssertSqlSafe(versions))
-                .persistent(false)
-                .fetch_one(&mut self.postgres)
-                .await?;
-            let soql = format!("select+Id,SystemModstamp+from+{}", shape.object);
-            let records = self.org.with_org(|org| answer(org, &soql))?;
-            found = format!("{found}{versions:?}{}", records["records"]);
-        }
-        Ok(found)
     }
 
     /// Returns a value of a field in SQL.
@@ -482,6 +449,7 @@ impl Users {
             field,
             value,
             before,
+            at_ms: self.clock.now_ms(),
         });
         Ok((told, true))
     }
@@ -501,6 +469,16 @@ impl Users {
         }
         sqlx::raw_sql("commit").execute(&mut self.other).await?;
         self.note_written(&held.change, held.field, &held.value, &held.before);
+        let value = held.value.as_str().unwrap_or_default();
+        let edit = (
+            held.change.place,
+            held.change.key,
+            held.field,
+            value.to_owned(),
+        );
+        if let Some((_, at_ms)) = self.log.written.get_mut(&edit) {
+            *at_ms = held.at_ms;
+        }
         Ok((told, true))
     }
 

@@ -1,5 +1,6 @@
 //! A tenant whose jobs run minute by minute, on clocks that the test moves.
 
+use async_trait::async_trait;
 use std::panic::Location;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
@@ -36,9 +37,14 @@ const JOB_TIME: Duration = Duration::from_secs(600);
 #[derive(Default)]
 struct MovedClock(AtomicI64);
 
+#[async_trait]
 impl Clock for MovedClock {
     fn now_ms(&self) -> i64 {
         SystemClock.now_ms() + self.0.load(Ordering::Relaxed)
+    }
+
+    async fn wait(&self, pause: Duration) {
+        SystemClock.wait(pause).await;
     }
 }
 

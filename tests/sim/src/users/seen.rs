@@ -1,6 +1,6 @@
 //! What users see of both sides.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use anyhow::Context as _;
 use salesforce_org::{Org, Request, local};
@@ -135,12 +135,33 @@ pub(super) fn records(org: &mut Org, shape: &Shape) -> anyhow::Result<Vec<Seen>>
         .collect())
 }
 
+/// Counts the records that an org holds or held.
+pub(crate) fn records_of_all(org: &mut Org) -> anyhow::Result<usize> {
+    let counts = SHAPES.iter().map(|shape| Ok(ever(org, shape)?.len()));
+    counts.sum()
+}
+
+/// Returns the keys of all records of an object, those that were deleted, too.
+pub(super) fn ever(org: &mut Org, shape: &Shape) -> anyhow::Result<BTreeSet<String>> {
+    let soql = format!("select+{}+from+{}", KEY.0, shape.object);
+    let found = ask(org, "queryAll", &soql)?;
+    let found = found["records"].as_array().cloned().unwrap_or_default();
+    let keys = found
+        .iter()
+        .filter_map(|record| record[KEY.0].as_str().map(str::to_owned));
+    Ok(keys.collect())
+}
+
 /// Asks the org as a user.
 pub(super) fn answer(org: &mut Org, soql: &str) -> anyhow::Result<Json> {
+    ask(org, "query", soql)
+}
+
+fn ask(org: &mut Org, resource: &str, soql: &str) -> anyhow::Result<Json> {
     let token = org
         .open_session(local::PERSON)
         .context("the org has users")?;
     let request =
-        Request::new("GET", &format!("/services/data/v62.0/query?q={soql}")).bearer(&token);
+        Request::new("GET", &format!("/services/data/v62.0/{resource}?q={soql}")).bearer(&token);
     Ok(org.request(&request).to_json())
 }

@@ -145,6 +145,20 @@ impl Users {
         Ok((format!("{told}, of account {account}"), true))
     }
 
+    /// Lets the server take writes or not, by connections that are opened from now on.
+    pub(crate) async fn set_read_only(&mut self, is_read_only: bool) -> anyhow::Result<Told> {
+        let was_read_only = std::mem::replace(&mut self.is_read_only, is_read_only);
+        let set = format!(
+            "do $$ begin execute format('alter database %I set default_transaction_read_only = {is_read_only}', \
+            current_database()); end $$"
+        );
+        sqlx::raw_sql(AssertSqlSafe(set))
+            .execute(&mut self.postgres)
+            .await?;
+        let told = format!("the server takes no writes by new connections: {is_read_only}");
+        Ok((told, was_read_only != is_read_only))
+    }
+
     /// Puts a new, empty table in the place of contacts, or the former one back.
     pub(crate) async fn exchange_table(&mut self) -> anyhow::Result<Told> {
         let statements = match self.is_away {
