@@ -10,7 +10,7 @@ pub trait Clock: Send + Sync {
     /// Milliseconds since the epoch.
     fn now_ms(&self) -> i64;
 
-    /// Waits.
+    /// Waits so long, in the time of this clock.
     async fn wait(&self, pause: Duration);
 }
 

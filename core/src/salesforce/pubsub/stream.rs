@@ -218,7 +218,7 @@ impl Subscription {
             .zip(waiting().skip(1).map(Some).chain([None]))
         {
             // One that came twice in a row is no second event of its replay id.
-            if of_one_id.is_new(event) {
+            if of_one_id.add(event) {
                 self.read_into(&mut batch, event, &schemas, &mut of_one_id);
             }
             batch.events += 1;
@@ -296,8 +296,8 @@ struct OfOneId<'a> {
 }
 
 impl<'a> OfOneId<'a> {
-    /// Returns whether this event was not met under its replay id, and goes on with it.
-    fn is_new(&mut self, event: &'a ConsumerEvent) -> bool {
+    /// Adds an event. Returns false if the same one was added under its replay id before.
+    fn add(&mut self, event: &'a ConsumerEvent) -> bool {
         let is_other = |known: &&ConsumerEvent| known.replay_id != event.replay_id;
         if self.events.last().is_some_and(is_other) {
             *self = Self::default();

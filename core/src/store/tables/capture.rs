@@ -137,7 +137,7 @@ pub(crate) async fn note_unheard(
     Ok(())
 }
 
-/// Notes that events of the objects of these ones arrive.
+/// Notes that these events have arrived: of their objects none are missing any more.
 pub(crate) async fn note_heard(tx: &mut Tx, events: &[SeenRow<'_>]) -> Result<(), StoreError> {
     tx.run(
         "noting that events arrive",

@@ -84,19 +84,23 @@ impl End<'_> {
 
     /// Returns true if Salesforce has deleted the record, and its row stays for one that points to it and cannot change.
     pub(super) fn is_held_by_child(&self, place: usize, key: &str) -> bool {
-        let points_here = |row: &Seen| {
-            let name = row["parent"].as_str().unwrap_or_default();
-            let named = self.users.log.names.get(&(place, name.to_owned()));
-            named.is_some_and(|named| named == key)
-        };
         let mut children = SHAPES.iter().enumerate();
         !self.salesforce[place].contains_key(key)
             && children.any(|(child, shape)| {
                 let mut rows = self.postgres[child].iter();
                 child != place
                     && shape.parent == place
-                    && rows.any(|(of, row)| points_here(row) && self.is_rightly_parked(child, of))
+                    && rows.any(|(of, row)| {
+                        self.is_parent_of(place, key, row) && self.is_rightly_parked(child, of)
+                    })
             })
+    }
+
+    /// Returns true if a child names this record as its parent, by a name that it has or had.
+    fn is_parent_of(&self, place: usize, key: &str, child: &Seen) -> bool {
+        let name = child["parent"].as_str().unwrap_or_default();
+        let named = self.users.log.names.get(&(place, name.to_owned()));
+        named.is_some_and(|named| named == key)
     }
 
     /// Returns true if another row has the value that Salesforce shows of this record.
@@ -110,16 +114,13 @@ impl End<'_> {
 
     /// Returns true if Salesforce would delete records of another object together with this one.
     pub(super) fn would_take_along(&self, place: usize, key: &str) -> bool {
-        let points_here = |child: &Seen| {
-            let name = child["parent"].as_str().unwrap_or_default();
-            let named = self.users.log.names.get(&(place, name.to_owned()));
-            named.is_some_and(|named| named == key)
-        };
         let mut children = SHAPES.iter().enumerate();
         children.any(|(child, shape)| {
             child != place
                 && shape.parent == place
-                && self.salesforce[child].values().any(points_here)
+                && self.salesforce[child]
+                    .values()
+                    .any(|child| self.is_parent_of(place, key, child))
         })
     }
 }
