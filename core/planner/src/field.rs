@@ -37,10 +37,15 @@ impl ThreeWay {
         salesforce: &T,
         is_null: fn(&T) -> bool,
     ) -> Self {
+        let same = postgres == salesforce;
+        let postgres_is_base = base.map(|base| base == postgres);
         Self {
-            same: postgres == salesforce,
-            postgres_is_base: base.map(|base| base == postgres),
-            salesforce_is_base: base.map(|base| base == salesforce),
+            same,
+            postgres_is_base,
+            salesforce_is_base: match same {
+                true => postgres_is_base,
+                false => base.map(|base| base == salesforce),
+            },
             postgres_null: is_null(postgres),
             salesforce_null: is_null(salesforce),
         }

@@ -369,17 +369,17 @@ impl<'a> Record<'a> {
         if self.facts.filtered_out && side == Side::Salesforce {
             return None;
         }
-        self.facts.held(side)?.get(&field)
+        self.facts.held(side)?.at(field)
     }
 
     fn base(self, field: FieldId) -> Option<&'a Value> {
-        self.facts.base.as_ref()?.get(&field)
+        self.facts.base.as_ref()?.at(field)
     }
 
     /// Returns the edit in Salesforce that a write of ours replaced, if it can be written again.
     fn overwritten(self, field: FieldId) -> Option<&'a OverwrittenValue> {
         let may_write = self.may_write(Side::Salesforce);
-        self.facts.overwritten.get(&field).filter(|_| may_write)
+        self.facts.overwritten.at(field).filter(|_| may_write)
     }
 
     /// Returns when each side edited the field. If that is not known of one of them, an edit of the one cannot be
@@ -426,14 +426,14 @@ impl<'a> Record<'a> {
     fn is_overridden_by_automation(self, field: FieldId) -> bool {
         self.facts
             .automation_overrides
-            .get(&field)
+            .at(field)
             .is_some_and(|stored| stored.count >= AUTOMATION_OVERRIDES_MAX)
             && self.is_stored_otherwise(field)
     }
 
     /// Salesforce has not kept the row's value: it ignored the write, or automation changed it.
     fn is_stored_otherwise(self, field: FieldId) -> bool {
-        let stored = self.facts.automation_overrides.get(&field);
+        let stored = self.facts.automation_overrides.at(field);
         stored.is_some_and(|stored| {
             self.value(Side::Postgres, field) == Some(&stored.sent)
                 && self.value(Side::Salesforce, field) == Some(&stored.stored)
@@ -503,7 +503,10 @@ fn plan_field(record: Record<'_>, field: FieldId, plan: &mut RecordPlan) -> Rule
     let seen = ThreeWay::of(base, postgres, edited, is_null);
     match decide_field(record, field, seen) {
         FieldDecision::Agree(rule) => {
-            agree(record, field, postgres, plan);
+            // Most fields of most records: both sides hold the base.
+            if edit.is_some() || seen.postgres_is_base != Some(true) {
+                agree(record, field, postgres, plan);
+            }
             rule
         }
         FieldDecision::Take { from, rule } => {

@@ -96,6 +96,17 @@ impl<F: Ord, T> FieldMap<F, T> {
     }
 }
 
+impl<T> FieldMap<FieldId, T> {
+    /// Returns what the field has. As [`Self::get`], but looks first where a map that lacks none has the field.
+    pub fn at(&self, field: FieldId) -> Option<&T> {
+        match self.0.get(field.0) {
+            Some((known, held)) if *known == field => Some(held),
+            Some(_) | None if self.0.is_empty() => None,
+            Some(_) | None => self.get(&field),
+        }
+    }
+}
+
 impl<F: Ord, T> Extend<(F, T)> for FieldMap<F, T> {
     fn extend<I: IntoIterator<Item = (F, T)>>(&mut self, fields: I) {
         for (field, held) in fields {

@@ -100,10 +100,7 @@ pub(super) fn edits(record: Record<'_>, holder: Side) -> Vec<Edit<'_>> {
     record
         .mapping
         .fields()
-        .filter(|field| {
-            let late = holder == Side::Salesforce && record.facts.late_writes.contains(field);
-            !late && !record.is_overridden_by_automation(*field)
-        })
+        .filter(|field| holder == Side::Postgres || !record.facts.late_writes.contains(field))
         .filter_map(|field| {
             let edit = overwritten(record, holder, field);
             let base = edit.map_or_else(|| record.base(field), |edit| edit.base.as_ref());
