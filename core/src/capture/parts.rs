@@ -3,7 +3,6 @@
 use crate::job::Job;
 use crate::job::error::Error;
 use crate::model::observation::SalesforceObservation;
-use crate::model::value::Value;
 use crate::ports::StoreError;
 use crate::ports::capture_store::StreamPosition;
 use crate::ports::job_store::StreamLease;
@@ -16,9 +15,6 @@ const PART_RECORDS_MAX: usize = 2_000;
 /// Most bytes of text in one transaction, by a rough count: far below the 256 MB that one value of Postgres may
 /// have.
 const PART_BYTES_MAX: usize = 16 * 1024 * 1024;
-
-/// Bytes of an observation apart from its texts, roughly.
-const OBSERVATION_BYTES: usize = 512;
 
 /// Some observations, and whether the stream's position moves with them.
 struct Part {
@@ -84,7 +80,7 @@ fn parts_of(observations: Vec<SalesforceObservation>) -> Vec<Part> {
     let mut parts = Vec::new();
     let (mut part, mut bytes) = (Vec::new(), 0);
     for observation in observations {
-        let size = size_of(&observation);
+        let size = observation.rough_bytes();
         if part.len() >= PART_RECORDS_MAX || (bytes + size > PART_BYTES_MAX && !part.is_empty()) {
             parts.push(std::mem::take(&mut part));
             bytes = 0;
@@ -117,12 +113,4 @@ impl Part {
         };
         (first, second)
     }
-}
-
-fn size_of(observation: &SalesforceObservation) -> usize {
-    let texts = observation.fields.values().map(|value| match value {
-        Value::Text(text) => text.len(),
-        Value::Null | Value::Boolean(_) | Value::Number(_) => 0,
-    });
-    OBSERVATION_BYTES + texts.sum::<usize>()
 }

@@ -116,6 +116,47 @@ async fn changes_of_a_record_arrive_in_order() {
 }
 
 #[tokio::test]
+async fn long_texts_come_in_batches_of_limited_size() {
+    const MIB: usize = 1024 * 1024;
+    let stand = Stand::new().await;
+    let long = "x".repeat(32_000);
+    for place in 0..600 {
+        stand.person_inserts(&json!({"Name": format!("{place}"), "Description": long}));
+    }
+    let wanted = interest(fields(&["External_Id__c", "Name", "Description"]));
+    let wanted = BTreeMap::from([(object("Account"), wanted)]);
+    let stream = stand
+        .client
+        .subscribe(ACCOUNTS, &ReplayFrom::Earliest, &wanted);
+    let mut stream = stream.await.unwrap();
+    let (mut names, mut sizes) = (Vec::new(), Vec::new());
+    while names.len() < 600 {
+        let batch = stream.next(1_000, WAIT).await.unwrap().unwrap();
+        let observations = batch.observations.iter();
+        sizes.push(
+            observations
+                .map(SalesforceObservation::rough_bytes)
+                .sum::<usize>(),
+        );
+        names.extend(
+            batch
+                .observations
+                .iter()
+                .map(|one| one.fields[&field("Name")].clone()),
+        );
+    }
+    assert!(sizes.iter().all(|size| *size < 9 * MIB), "{sizes:?}");
+    assert!(
+        sizes.iter().any(|size| *size > 7 * MIB),
+        "they are collected: {sizes:?}"
+    );
+    let all: Vec<Value> = (0..600)
+        .map(|place| Value::text(&place.to_string()))
+        .collect();
+    assert_eq!(names, all);
+}
+
+#[tokio::test]
 async fn event_and_read_give_the_same_values() {
     let stand = Stand::new().await;
     let id = stand.person_inserts(&json!({"Name": " Acme ", "External_Id__c": "a-1",

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::cursor::SourceCursor;
 use super::ids::{FieldName, ObjectName, SalesforceId};
-use super::value::Payload;
+use super::value::{Payload, Value};
 
 /// The version of an observation.
 ///
@@ -132,4 +132,18 @@ pub struct SalesforceObservation {
     pub ordinal: i32,
     /// A hint that the change came from our own write (client tag or user), never a proof.
     pub ours: bool,
+}
+
+/// Bytes of an observation apart from its texts, roughly.
+const OBSERVATION_BYTES: usize = 512;
+
+impl SalesforceObservation {
+    /// Returns roughly how much memory it takes, by which batches are limited.
+    pub fn rough_bytes(&self) -> usize {
+        let texts = self.fields.values().map(|value| match value {
+            Value::Text(text) => text.len(),
+            Value::Null | Value::Boolean(_) | Value::Number(_) => 0,
+        });
+        OBSERVATION_BYTES + texts.sum::<usize>()
+    }
 }

@@ -15,6 +15,7 @@ use super::{
 };
 use crate::model::cursor::SourceCursor;
 use crate::model::ids::ObjectName;
+use crate::model::observation::SalesforceObservation;
 use crate::ports::salesforce::{
     Disposition, EventBatch, EventStream, ReplayFrom, SalesforceError, StreamEnd,
 };
@@ -68,6 +69,10 @@ const BACKLOG_EVENTS: usize = 50;
 /// records, so that a number of events limits neither memory nor transactions.
 const RECORDS_MAX: usize = 2_000;
 
+/// From this many bytes, roughly, a batch ends with the current event, and no more messages are collected for it: an
+/// event may have a megabyte.
+const BYTES_MAX: usize = 8 * 1024 * 1024;
+
 /// How long to wait for the next message of a backlog: a long round trip.
 const BACKLOG_WAIT: Duration = Duration::from_millis(150);
 
@@ -83,7 +88,10 @@ impl EventStream for Subscription {
         wait: Duration,
     ) -> Result<Option<EventBatch>, StreamEnd> {
         let deadline = Instant::now() + wait;
-        while self.ended.is_none() && self.waiting.len() < events_max.max(1) {
+        while self.ended.is_none()
+            && self.waiting.len() < events_max.max(1)
+            && !self.has_many_bytes()
+        {
             let until = match self.waiting.len() {
                 0 => deadline,
                 // A few events are returned at once. Many are a sign of a backlog, whose next events are
@@ -136,6 +144,12 @@ impl Subscription {
             .requests
             .try_send(request)
             .map_err(|_| StreamEnd::Closed("it accepts no more requests".to_owned()))
+    }
+
+    /// Returns whether the waiting events alone fill a batch.
+    fn has_many_bytes(&self) -> bool {
+        let payloads = self.waiting.iter().filter_map(|event| event.event.as_ref());
+        payloads.map(|event| event.payload.len()).sum::<usize>() >= BYTES_MAX
     }
 
     /// Waits for the next message. If the session has expired, renews it once and reopens the stream
@@ -211,7 +225,7 @@ impl Subscription {
         let ids = schema_ids(self.waiting.iter().take(count));
         let schemas = schemas_of(&self.bus, ids).await?;
         let mut batch = empty_batch(self.after_waiting.clone());
-        let mut of_one_id = OfOneId::default();
+        let (mut of_one_id, mut bytes) = (OfOneId::default(), 0);
         let waiting = || self.waiting.iter();
         for (event, next) in waiting()
             .take(count)
@@ -219,12 +233,15 @@ impl Subscription {
         {
             // One that came twice in a row is no second event of its replay id.
             if of_one_id.add(event) {
+                let before = batch.observations.len();
                 self.read_into(&mut batch, event, &schemas, &mut of_one_id);
+                let read = batch.observations[before..].iter();
+                bytes += read.map(SalesforceObservation::rough_bytes).sum::<usize>();
             }
             batch.events += 1;
             // Events of one replay id stay together: a position between them does not exist.
             let ends_here = next.is_none_or(|next| next.replay_id != event.replay_id);
-            if ends_here && batch.observations.len() >= RECORDS_MAX {
+            if ends_here && (batch.observations.len() >= RECORDS_MAX || bytes >= BYTES_MAX) {
                 break;
             }
         }
