@@ -55,6 +55,10 @@ create table syncline.sync_control (
     clock_measured_at timestamptz,
     -- Set by a person, instead of that sum.
     clock_skew_set_ms bigint,
+    -- The API requests of 24 hours that all users of the org have used, and how many there are, as last measured.
+    api_requests_used bigint,
+    api_requests_max bigint,
+    api_requests_measured_at timestamptz,
     -- When something last changed on either side: captures keep polling for active tenants only, whichever
     -- instance they run on.
     active_at timestamptz,

@@ -79,6 +79,9 @@
 -- table sync_control.clock_uncertainty_ms bigint
 -- table sync_control.clock_measured_at timestamp with time zone
 -- table sync_control.clock_skew_set_ms bigint
+-- table sync_control.api_requests_used bigint
+-- table sync_control.api_requests_max bigint
+-- table sync_control.api_requests_measured_at timestamp with time zone
 -- table sync_control.active_at timestamp with time zone
 -- table sync_control.replays bigint not null default 0
 -- table sync_control.updated_at timestamp with time zone not null default syncline.clock()

@@ -148,6 +148,9 @@ fn salesforce_fix(error: &SalesforceError) -> Option<String> {
         (None, _) if error.code == "login_configuration" => Some(
             "write the PEM key that belongs to the app's certificate to the place that `secret` names".to_owned(),
         ),
+        (None, Disposition::WaitForQuota) => Some(
+            "wait until requests are free again, buy more, or lower `budget.reserve` in syncline.toml".to_owned(),
+        ),
         (None, _) => Some(
             "check `login_url` and `pubsub_url` in syncline.toml, and the network".to_owned(),
         ),

@@ -21,9 +21,9 @@ use crate::model::ids::ObjectName;
 use crate::observe::planner::ObjectPlanner;
 use crate::planner::policy::delete_guard::MASS_DELETE;
 use crate::planner::policy::freshness::{Freshness, STREAM_AGE_MS_MAX};
-use crate::ports::StreamName;
 use crate::ports::job_store::{Control, NextWakeUp, Outage};
 use crate::ports::salesforce::Disposition;
+use crate::ports::{MappedObject, StreamName};
 use crate::salesforce::ALL_CHANGES_TOPIC;
 
 use perform::{Batch, perform};
@@ -31,6 +31,10 @@ use refresh::refresh;
 
 /// Most records of one round: the collections calls of one round fit well into a lease.
 const ROUND_RECORDS_MAX: usize = 2_000;
+
+/// Most values of one round: each is held several times, as row, remote state, base and write. With 100 mapped fields
+/// a round still has as many records as it may have.
+const ROUND_VALUES_MAX: usize = 200_000;
 
 /// How long a worker owns a record. Three times the usual 60 s of a function, so that a slow worker keeps
 /// its records. Safety does not depend on it: the fencing token and the intent are the fence.
@@ -115,7 +119,7 @@ pub(crate) async fn apply(
             needs_resync: control.needs_resync.contains(object),
             freshness: freshness(job, object, &control),
         };
-        if let Some(outage) = control.outage {
+        if let Some(outage) = job.outage_now(control.outage).await? {
             report.outage_is_due = !outage.holds();
             report.org_wait_ms = outage.holds().then_some(outage.retry_in_ms);
         }
@@ -167,7 +171,7 @@ async fn round(
     let mapped = job.mapped(object)?;
     let leases = job
         .store()
-        .lease_tasks(mapped, ROUND_RECORDS_MAX, &job.shared.worker, LEASE_MS)
+        .lease_tasks(mapped, round_records(mapped), &job.shared.worker, LEASE_MS)
         .await?;
     let leased = leases.len();
     if leased == 0 {
@@ -204,6 +208,13 @@ async fn round(
     perform(job, &batch, planned.writes, report).await?;
     guard.disarm();
     Ok(leased)
+}
+
+/// Returns how many records of an object one round may have: fewer the more fields are mapped, so that a worker's
+/// memory is limited for objects with hundreds of them, too.
+fn round_records(mapped: &MappedObject) -> usize {
+    let fields = mapped.sync.fields.len() + 1;
+    (ROUND_VALUES_MAX / fields).min(ROUND_RECORDS_MAX)
 }
 
 /// Sends the wake-up of the own permit again while work is due, else frees the permit. Sends a delayed

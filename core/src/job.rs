@@ -4,10 +4,10 @@ pub mod deadline;
 pub mod error;
 mod fence;
 pub(crate) mod guard;
+pub(crate) mod measured;
 pub(crate) mod outage;
 pub(crate) mod patience;
 pub(crate) mod shared;
-pub(crate) mod skew;
 pub(crate) mod tenant;
 
 use std::sync::Arc;

@@ -7,6 +7,7 @@
 //! events where EventBridge brings them. Nothing here decides what to write; it reports what happened.
 
 mod advice;
+mod allowance;
 mod auth;
 mod avro;
 mod bitmap;
@@ -32,6 +33,7 @@ use std::time::{Duration, Instant};
 use async_trait::async_trait;
 use secrecy::SecretString;
 
+use self::allowance::Allowance;
 use self::auth::SessionCache;
 use self::describe::Schemas;
 use self::pubsub::{EventBus, EventFilter};
@@ -44,16 +46,15 @@ use crate::model::ids::{FieldName, ObjectName, SalesforceId};
 use crate::model::schema::{Cascade, ObjectSchema};
 use crate::ports::SecretSource;
 use crate::ports::salesforce::{
-    ChangeEvents, EventStream, FilterTrial, Interest, Lane, ObjectAccess, OrgClock, OrgIdentity,
-    ReadBy, ReplayFrom, SalesforceError, SalesforcePort, SalesforceRecord, ScanPage, Write,
-    WriteOutcome,
+    ApiUsage, ChangeEvents, EventStream, FilterTrial, Interest, Lane, ObjectAccess, OrgClock,
+    OrgIdentity, ReadBy, ReplayFrom, SalesforceError, SalesforcePort, SalesforceRecord, ScanPage,
+    Write, WriteOutcome,
 };
 
 pub use self::advice::advice;
 pub use self::auth::{Login, MemoryTokenStore, Session, TokenStore, TokenStoreError};
 pub use self::classify::Fault;
 pub use self::relay::{RelayError, RelayedBatch, RelayedEvent, read_relayed};
-pub use self::rest::ApiUsage;
 pub use self::transport::{GrpcBody, GrpcFailure, HttpFailure, Transport};
 
 /// How to reach an org and log in to it.
@@ -77,6 +78,8 @@ pub struct SalesforceOptions {
     pub calls_in_flight: usize,
     /// Rows of one page of a scan; at most what one query response holds.
     pub page_rows: usize,
+    /// Percent of the org's API requests of 24 hours that are left to its other users; 0 to 90.
+    pub reserve_percent: u32,
 }
 
 /// The global endpoint of the Pub/Sub API.
@@ -109,6 +112,7 @@ impl SalesforceOptions {
             client_tag: CLIENT_TAG.to_owned(),
             calls_in_flight: CALLS_IN_FLIGHT,
             page_rows: PAGE_ROWS,
+            reserve_percent: 0,
         }
     }
 
@@ -172,6 +176,7 @@ impl HttpSalesforce {
                 Arc::clone(&sessions),
                 &options.api_version,
                 &options.client_tag,
+                Allowance::new(options.reserve_percent),
             ),
             events: EventBus::new(transport, &options.client_tag, Arc::clone(&sessions)),
             sessions,
@@ -179,11 +184,6 @@ impl HttpSalesforce {
             calls_in_flight: options.calls_in_flight.max(1),
             page_rows: options.page_rows.max(1),
         })
-    }
-
-    /// Returns the API requests used, as the last response counted them; makes no call.
-    pub fn api_usage(&self) -> Option<ApiUsage> {
-        self.rest.usage()
     }
 
     fn reader(&self) -> Reader<'_> {
@@ -220,6 +220,18 @@ impl SalesforcePort for HttpSalesforce {
 
     fn clock(&self) -> Option<OrgClock> {
         self.rest.clock()
+    }
+
+    fn api_usage(&self) -> Option<ApiUsage> {
+        self.rest.allowance.usage()
+    }
+
+    fn require_allowance(&self) -> Result<(), SalesforceError> {
+        self.rest.allowance.require("the next call")
+    }
+
+    fn ask_usage_again(&self) {
+        self.rest.allowance.ask_again();
     }
 
     async fn deleted_since(

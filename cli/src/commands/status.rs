@@ -372,9 +372,18 @@ fn tenant_text(Shown { status, problems }: &Shown) -> String {
         .iter()
         .map(|problem| format!("PROBLEM: {problem}\n"))
         .collect();
+    let requests = status.api_requests.map(|requests| {
+        format!(
+            "; {} of {} API requests of 24 hours used at {}",
+            requests.used,
+            requests.max,
+            requests.measured_at.format("%R")
+        )
+    });
     format!(
-        "{}: {state}; {org}; {waiting}\n{problems}{}\n{}\n",
+        "{}: {state}; {org}; {waiting}{}\n{problems}{}\n{}\n",
         status.tenant,
+        requests.unwrap_or_default(),
         objects_table(&status.objects),
         streams_table(&status.streams)
     )

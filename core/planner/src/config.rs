@@ -49,10 +49,26 @@ pub struct TenantConfig {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[cfg_attr(feature = "typescript", ts(optional))]
     pub fence: Option<FenceRef>,
+    /// How much of the org's allowance may be used.
+    pub budget: BudgetConfig,
     /// Mapped objects, parents before children where the references allow it.
     pub objects: Vec<ObjectSync>,
     /// Hash of the tenant's configuration, stored with every decision.
     pub config_hash: String,
+}
+
+/// How much of what an org allows in 24 hours may be used.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[cfg_attr(feature = "typescript", derive(ts_rs::TS))]
+pub struct BudgetConfig {
+    /// Percent of the API requests that are left to the org's other users.
+    pub reserve: u32,
+}
+
+impl Default for BudgetConfig {
+    fn default() -> Self {
+        Self { reserve: 20 }
+    }
 }
 
 /// How to reach the org and log in to it.

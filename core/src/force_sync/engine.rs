@@ -10,7 +10,7 @@ use super::reconcile::run_reconcile_once;
 use super::salesforce::ForceClient;
 use super::store::{LinkedEngine, PgStore};
 use crate::config::{
-    AuthFlow, CaptureMode, PostgresConfig, SalesforceConfig, SecretRef, TenantConfig,
+    AuthFlow, BudgetConfig, CaptureMode, PostgresConfig, SalesforceConfig, SecretRef, TenantConfig,
 };
 use crate::model::hash::canonical_hash;
 use crate::model::ids::TenantId;
@@ -168,6 +168,7 @@ fn tenant_config(
         // Events come through `capture_stream`, in the order that the caller gives them.
         capture: CaptureMode::Relay,
         fence: None,
+        budget: BudgetConfig::default(),
         objects,
         config_hash: canonical_hash(&json),
     })

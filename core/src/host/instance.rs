@@ -232,6 +232,7 @@ impl Instance {
                 let secret = settings::secret(&config.salesforce.secret, &self.aws).await?;
                 let options = SalesforceOptions {
                     secret_source: Some(self.secret_source(&config.salesforce.secret)),
+                    reserve_percent: config.budget.reserve,
                     ..SalesforceOptions::from_config(
                         &config.salesforce,
                         &config.api_version,

@@ -5,7 +5,7 @@
 
 use crate::planner::policy::org_wait_ms;
 use crate::ports::job_store::{NewOutage, Outage};
-use crate::ports::salesforce::{Disposition, SalesforceError, StreamEnd};
+use crate::ports::salesforce::{API_RESERVE, Disposition, SalesforceError, StreamEnd};
 
 use super::Job;
 use super::error::Error;
@@ -26,14 +26,24 @@ impl Job<'_> {
     /// Fails while the org is not to be tried again yet. A spent quota does not stop change events.
     async fn require_org(&self, needs: OrgNeed) -> Result<(), Error> {
         let control = self.control().await?;
+        let outage = self.outage_now(control.outage).await?;
         let stops = |outage: &Outage| needs == OrgNeed::Calls || !outage.quota;
-        match control.outage.filter(Outage::holds).filter(stops) {
+        match outage.filter(Outage::holds).filter(stops) {
             None => Ok(()),
             Some(outage) => Err(Error::OrgUnavailable {
                 tenant: self.id().clone(),
                 code: outage.code,
                 since: outage.since,
             }),
+        }
+    }
+
+    /// Returns the tenant's outage as it is now. Whether requests are free again is asked by one call of its own: work
+    /// may need many before the first answer.
+    pub(crate) async fn outage_now(&self, known: Option<Outage>) -> Result<Option<Outage>, Error> {
+        match known {
+            Some(outage) if outage.code == API_RESERVE && !outage.holds() => self.try_org().await,
+            known => Ok(known),
         }
     }
 
@@ -97,12 +107,16 @@ impl Job<'_> {
         }
     }
 
-    /// Ends the tenant's outage: the org has answered.
-    async fn end_outage(&self) -> Result<(), Error> {
+    /// Ends the tenant's outage: the org has answered. It goes on if the answer shows that only reserved requests are
+    /// left.
+    async fn end_outage(&self) -> Result<Option<Outage>, Error> {
+        if let Err(reserved) = self.salesforce().require_allowance() {
+            return Ok(self.note_failure(&reserved).await);
+        }
         if self.store().end_outage(self.id()).await? {
             tracing::info!(tenant = %self.id(), "the org can be used again");
         }
-        Ok(())
+        Ok(None)
     }
 
     /// Like [`Job::end_outage`]; an outage that cannot be ended now ends with the next answer.
@@ -116,9 +130,15 @@ impl Job<'_> {
     /// work.
     pub(crate) async fn probe_org(&self) -> Result<(), Error> {
         let control = self.control().await?;
-        if control.outage.is_none_or(|outage| outage.holds()) {
-            return Ok(());
+        if control.outage.is_some_and(|outage| !outage.holds()) {
+            self.try_org().await?;
         }
+        Ok(())
+    }
+
+    /// Makes one call, which ends the outage or prolongs it. Returns the outage that is left.
+    async fn try_org(&self) -> Result<Option<Outage>, Error> {
+        self.salesforce().ask_usage_again();
         match self.salesforce().probe().await {
             Ok(()) => self.end_outage().await,
             Err(error) => {
@@ -127,9 +147,9 @@ impl Job<'_> {
                     true => error.disposition,
                     false => Disposition::WaitForOrg,
                 };
-                self.note_outage(&error.code, &error.message, disposition)
-                    .await;
-                Ok(())
+                Ok(self
+                    .note_outage(&error.code, &error.message, disposition)
+                    .await)
             }
         }
     }

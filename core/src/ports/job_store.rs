@@ -16,7 +16,7 @@ use super::database::DatabaseState;
 use super::fence::{FenceClaim, FenceMove};
 use super::mapped_object::MappedObject;
 use super::record::LeasedTask;
-use super::salesforce::OrgClock;
+use super::salesforce::{ApiUsage, OrgClock};
 use super::store_error::StoreError;
 use super::stream_name::StreamName;
 
@@ -28,6 +28,9 @@ pub trait JobStore: Send + Sync {
 
     /// Stores how far the clocks of both sides are apart, for every instance.
     async fn note_clock_skew(&self, tenant: &TenantId, skew: ClockSkew) -> Result<(), StoreError>;
+
+    /// Stores the API requests that the org's users have used, for every instance.
+    async fn note_api_usage(&self, tenant: &TenantId, usage: ApiUsage) -> Result<(), StoreError>;
 
     /// Makes the connected database the tenant's, unless it has one.
     async fn register_database(&self, tenant: &TenantId) -> Result<(), StoreError>;
@@ -225,6 +228,8 @@ pub struct Control {
     pub database_ms: Option<i64>,
     /// How far the clocks of both sides were apart, and how long ago that was measured.
     pub clock_skew: Option<(ClockSkew, i64)>,
+    /// The org's API requests, as last stored.
+    pub api_usage: Option<ApiUsage>,
     /// How often stopped work was replayed: what the sides allow was probably changed before.
     pub replays: i64,
 }

@@ -29,6 +29,15 @@ pub trait SalesforcePort: Send + Sync {
     /// Returns what time it is in the org, as its last answers show it; `None` before enough of them.
     fn clock(&self) -> Option<OrgClock>;
 
+    /// Returns the API requests of 24 hours that all users of the org have used, as the last answer counted them.
+    fn api_usage(&self) -> Option<ApiUsage>;
+
+    /// Fails if the next call would not be made, because only requests are left that others may use.
+    fn require_allowance(&self) -> Result<(), SalesforceError>;
+
+    /// Lets a call that would not be made pass: its answer tells how many requests are used by now.
+    fn ask_usage_again(&self);
+
     /// Returns the records that Salesforce deleted within these times, in milliseconds since the epoch: those in
     /// the recycle bin and those that are purged. It keeps that log for 15 days.
     async fn deleted_since(
@@ -167,6 +176,34 @@ pub struct OrgClock {
     pub now_ms: i64,
     /// By how much that may be wrong, in both directions.
     pub uncertainty_ms: i64,
+}
+
+/// Code of a call that was not made, because only requests are left that others may use.
+pub const API_RESERVE: &str = "api_reserve";
+
+/// API requests of the last 24 hours, of all users of an org together.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ApiUsage {
+    /// Requests used.
+    pub used: i64,
+    /// Requests that the org may use.
+    pub max: i64,
+}
+
+impl ApiUsage {
+    /// Returns whether only the last `percent` of the requests are left. Without a limit none are reserved.
+    pub fn reaches_reserve(self, percent: u32) -> bool {
+        let unreserved = i128::from(self.max) * i128::from(100 - percent.min(100));
+        percent > 0 && self.max > 0 && i128::from(self.used) * 100 >= unreserved
+    }
+
+    /// Returns whether this count is worth storing in place of a known one: it differs by a percent of all requests.
+    pub fn replaces(self, known: Option<Self>) -> bool {
+        known.is_none_or(|known| {
+            let apart = self.used.abs_diff(known.used);
+            self.max != known.max || u128::from(apart) * 100 >= u128::from(self.max.unsigned_abs())
+        })
+    }
 }
 
 /// The org and our user in it.

@@ -1,6 +1,6 @@
 //! Makes REST calls with the shared session, within a deadline, and renews an expired session once.
 
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::Instant;
 
 use bytes::Bytes;
@@ -8,6 +8,7 @@ use http::header::{AUTHORIZATION, CONTENT_TYPE, DATE, HeaderValue};
 use http::{Method, Request, Response};
 use secrecy::{ExposeSecret, SecretString};
 
+use super::allowance::Allowance;
 use super::auth::{Session, SessionCache};
 use super::classify::Fault;
 use super::clock::{self, ClockMeter};
@@ -22,17 +23,8 @@ pub(super) struct RestClient {
     base_path: String,
     /// Value of `Sforce-Call-Options`.
     call_options: String,
-    usage: Mutex<Option<ApiUsage>>,
+    pub(super) allowance: Allowance,
     clock: ClockMeter,
-}
-
-/// API requests of the last 24 hours, as the last response counted them.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct ApiUsage {
-    /// Requests used.
-    pub used: i64,
-    /// Requests the org may use.
-    pub most: i64,
 }
 
 /// One REST call.
@@ -70,13 +62,14 @@ impl RestClient {
         sessions: Arc<SessionCache>,
         api_version: &str,
         client_tag: &str,
+        allowance: Allowance,
     ) -> Self {
         Self {
             transport,
             sessions,
             base_path: format!("/services/data/v{api_version}"),
             call_options: format!("client={client_tag}"),
-            usage: Mutex::new(None),
+            allowance,
             clock: ClockMeter::default(),
         }
     }
@@ -86,23 +79,19 @@ impl RestClient {
         format!("{}{resource}", self.base_path)
     }
 
-    /// Returns the API requests used, as the last response counted them.
-    pub(super) fn usage(&self) -> Option<ApiUsage> {
-        *self.usage.lock().expect("no holder of this lock panics")
-    }
-
     /// Returns the org's time, as its last answers show it.
     pub(super) fn clock(&self) -> Option<OrgClock> {
         self.clock.read()
     }
 
-    /// Makes a call. Renews an expired session once and repeats the call: Salesforce refused it before it
-    /// had any effect.
+    /// Makes a call, unless only requests are left that others may use. Renews an expired session once and repeats
+    /// the call: Salesforce refused it before it had any effect.
     pub(super) async fn perform(&self, what: &str, call: &RestCall) -> Result<Answer, CallFailure> {
         let unsent = |error| CallFailure {
             may_have_arrived: false,
             error,
         };
+        self.allowance.take(what).map_err(unsent)?;
         let session = self.sessions.current().await.map_err(unsent)?;
         let answer = self.send(what, call, &session).await?;
         if !session_is_refused(answer.status) {
@@ -144,7 +133,9 @@ impl RestClient {
         if let Some(date) = text_of(&answer, DATE.as_str()) {
             self.clock.note(sent_ms, date);
         }
-        self.note_usage(&answer);
+        if let Some(usage) = text_of(&answer, "sforce-limit-info") {
+            self.allowance.note(usage);
+        }
         Ok(Answer {
             status: answer.status().as_u16(),
             body: answer.into_body(),
@@ -166,14 +157,6 @@ impl RestClient {
         request
             .body(call.body.clone().unwrap_or_default())
             .map_err(|error| HttpFailure::bad_request(&error.to_string()))
-    }
-
-    fn note_usage(&self, answer: &Response<Bytes>) {
-        let usage = text_of(answer, "sforce-limit-info");
-        if let Some(usage) = usage.and_then(ApiUsage::parse) {
-            let mut noted = self.usage.lock().expect("no holder of this lock panics");
-            *noted = Some(usage);
-        }
     }
 }
 
@@ -214,21 +197,6 @@ impl Fetched {
     }
 }
 
-impl ApiUsage {
-    /// Returns the org's usage from a `Sforce-Limit-Info` header, which may also contain bursts and per-app
-    /// counts.
-    fn parse(header: &str) -> Option<Self> {
-        header.split([';', ',']).find_map(|part| {
-            let (used, rest) = part.trim().strip_prefix("api-usage=")?.split_once('/')?;
-            let most: String = rest.chars().take_while(char::is_ascii_digit).collect();
-            Some(Self {
-                used: used.trim().parse().ok()?,
-                most: most.parse().ok()?,
-            })
-        })
-    }
-}
-
 /// Returns the authorization header, hidden from Debug output.
 pub(super) fn bearer(token: &SecretString) -> Result<HeaderValue, HttpFailure> {
     let mut value = HeaderValue::from_str(&format!("Bearer {}", token.expose_secret()))
@@ -241,34 +209,4 @@ pub(super) fn bearer(token: &SecretString) -> Result<HeaderValue, HttpFailure> {
 /// has moved to an address that the next login returns.
 fn session_is_refused(status: u16) -> bool {
     matches!(status, 401 | 301 | 302 | 307 | 308)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn usage_is_read_from_every_header_form() {
-        for (header, expected) in [
-            ("api-usage=18/5000", Some((18, 5000))),
-            (
-                "api-usage=10018/100000; api-bursts=1/750",
-                Some((10018, 100_000)),
-            ),
-            (
-                "api-usage=25/5000; per-app-api-usage=17/250(appName=sample-app)",
-                Some((25, 5000)),
-            ),
-            (
-                "per-app-api-usage=17/250(appName=x); api-usage=25/5000",
-                Some((25, 5000)),
-            ),
-            ("per-app-api-usage=17/250(appName=x)", None),
-            ("api-usage=/", None),
-            ("", None),
-        ] {
-            let usage = ApiUsage::parse(header).map(|usage| (usage.used, usage.most));
-            assert_eq!(usage, expected, "{header}");
-        }
-    }
 }

@@ -81,10 +81,18 @@ impl LocalOrg {
 
     /// Returns a client that logs in as the integration user at its first call.
     pub(crate) fn client(&self) -> HttpSalesforce {
+        self.client_leaving(0)
+    }
+
+    /// Returns a client that leaves this percentage of the org's API requests to others.
+    pub(crate) fn client_leaving(&self, reserve_percent: u32) -> HttpSalesforce {
         let options = |url: &str| {
             let secret = SecretString::from(local::CLIENT_SECRET);
             let login = Login::ClientCredentials { secret };
-            SalesforceOptions::new(url, local::CLIENT_ID, login, "62.0")
+            SalesforceOptions {
+                reserve_percent,
+                ..SalesforceOptions::new(url, local::CLIENT_ID, login, "62.0")
+            }
         };
         let tokens = Arc::new(MemoryTokenStore::default());
         let client = match &self.access {

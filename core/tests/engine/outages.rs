@@ -2,10 +2,14 @@
 
 use std::sync::Arc;
 
-use salesforce_org::{Fault, FaultAction};
+use salesforce_org::{Fault, FaultAction, Org};
 use serde_json::json;
 use syncline::engine::SyncEngine;
+use syncline::ports::SalesforcePort;
+use syncline::ports::salesforce::API_RESERVE;
 
+use crate::local_org::LocalOrg;
+use crate::mapping::MAPPING;
 use crate::stage::Stage;
 
 /// A fault that lasts until it is ended.
@@ -77,6 +81,59 @@ async fn spent_quota_is_the_tenants_state() {
     );
     let fault = spent.once().times(ALWAYS).on("/services/data");
     recovers_from(&stage, &fault, "REQUEST_LIMIT_EXCEEDED", 20).await;
+}
+
+#[tokio::test]
+async fn last_requests_are_left_to_others() {
+    let org = Org::from_toml("[org]\ndaily_api_requests = 200\n").unwrap();
+    let stage = Stage::of(LocalOrg::of(org), MAPPING).await;
+    stage.install().await;
+    stage.drain().await;
+    let others = stage.org.client();
+    while others.api_usage().is_none_or(|usage| usage.used < 160) {
+        others.probe().await.unwrap();
+        // The org counts again every few minutes.
+        stage.org.with(|org| org.advance_ms(5 * 60_000));
+    }
+    let ours = stage.worker(
+        "ours",
+        Arc::new(stage.store.clone()),
+        Arc::new(stage.org.client_leaving(20)),
+    );
+
+    let rows = "insert into account (external_id, name) select 'a-' || n, 'Account ' || n from generate_series(1, 30) as n";
+    stage.sql(rows).await;
+    stage.capture_postgres().await;
+
+    // A new process learns it by its first answer, and then makes no call.
+    let calls = || stage.org.calls().values().sum::<u64>();
+    let before = calls();
+    for _ in 0..60 {
+        stage.apply_by(&ours, "Account").await;
+        ours.sweep(&stage.tenant).await.unwrap();
+        stage.pass_seconds(60).await;
+    }
+    let made = calls() - before;
+    assert!(made <= 20, "{made} calls");
+    assert_eq!(stage.org.count("Account"), 0);
+    let status = stage.store.status(&stage.tenant).await.unwrap();
+    let outage = status.outage.expect("it is the tenant's state");
+    assert_eq!((outage.code.as_str(), outage.quota), (API_RESERVE, true));
+    assert!(outage.tries > 5, "{outage:?}");
+    let requests = status.api_requests.expect("they are counted");
+    assert!(requests.used >= 160 && requests.max == 200, "{requests:?}");
+    let tasks = "select distinct state, attempts from syncline.sync_task";
+    let waiting = json!({"state": "ready", "attempts": {}});
+    assert_eq!(stage.rows(tasks).await, [waiting]);
+
+    stage.org.with(|org| org.advance_ms(25 * 3_600_000));
+    stage.make_due().await;
+    let applied = stage.apply_by(&ours, "Account").await;
+    assert_eq!(applied.applied, 30, "{applied:?}");
+    stage.drain().await;
+    stage.assert_equal().await;
+    let status = stage.store.status(&stage.tenant).await.unwrap();
+    assert_eq!(status.outage, None);
 }
 
 #[tokio::test]

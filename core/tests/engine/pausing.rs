@@ -11,9 +11,9 @@ use syncline::model::cursor::SourceCursor;
 use syncline::model::ids::{FieldName, ObjectName, SalesforceId};
 use syncline::model::schema::{Cascade, ObjectSchema};
 use syncline::ports::salesforce::{
-    ChangeEvents, EventBatch, EventStream, FilterTrial, Interest, Lane, ObjectAccess, OrgClock,
-    OrgIdentity, ReadBy, ReplayFrom, SalesforceError, SalesforcePort, SalesforceRecord, ScanPage,
-    StreamEnd, Write, WriteOutcome,
+    ApiUsage, ChangeEvents, EventBatch, EventStream, FilterTrial, Interest, Lane, ObjectAccess,
+    OrgClock, OrgIdentity, ReadBy, ReplayFrom, SalesforceError, SalesforcePort, SalesforceRecord,
+    ScanPage, StreamEnd, Write, WriteOutcome,
 };
 use tokio::sync::Notify;
 
@@ -102,6 +102,18 @@ impl SalesforcePort for PausingSalesforce {
 
     fn clock(&self) -> Option<OrgClock> {
         self.inner.clock()
+    }
+
+    fn api_usage(&self) -> Option<ApiUsage> {
+        self.inner.api_usage()
+    }
+
+    fn require_allowance(&self) -> Result<(), SalesforceError> {
+        self.inner.require_allowance()
+    }
+
+    fn ask_usage_again(&self) {
+        self.inner.ask_usage_again();
     }
 
     async fn deleted_since(

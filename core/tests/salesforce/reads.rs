@@ -279,7 +279,7 @@ async fn quota_is_read_from_every_response() {
     let stand = Stand::new().await;
     stand.client.probe().await.unwrap();
     let usage = stand.client.api_usage().unwrap();
-    assert!(usage.used > 0 && usage.used < usage.most, "{usage:?}");
+    assert!(usage.used > 0 && usage.used < usage.max, "{usage:?}");
 }
 
 #[tokio::test]

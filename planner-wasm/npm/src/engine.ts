@@ -60,6 +60,12 @@ export type BatchSummary = {
   routes: Array<Lane>,
 };
 
+/** How much of what an org allows in 24 hours may be used. */
+export type BudgetConfig = {
+  /** Percent of the API requests that are left to the org's other users. */
+  reserve: number,
+};
+
 /** Something that each side may have one of. */
 export type BySide<T> = {
   /** That of Postgres. */
@@ -532,6 +538,8 @@ export type TenantConfig = {
   capture: CaptureMode,
   /** The counter outside the database by which two physical copies notice each other. */
   fence?: FenceRef,
+  /** How much of the org's allowance may be used. */
+  budget: BudgetConfig,
   /** Mapped objects, parents before children where the references allow it. */
   objects: Array<ObjectSync>,
   /** Hash of the tenant's configuration, stored with every decision. */

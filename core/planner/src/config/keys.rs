@@ -80,6 +80,11 @@ const TENANT: &[Key] = &[
         Kind::Fence,
         "A counter outside the database, by which two physical copies of it notice each other: ssm:/name, or file:path on one machine.",
     ),
+    optional(
+        "budget",
+        Kind::Section(BUDGET),
+        "How much of what the org allows in 24 hours may be used.",
+    ),
     optional("object", Kind::List(OBJECT), "The mapped objects."),
 ];
 
@@ -130,6 +135,12 @@ const POSTGRES: &[Key] = &[
         "Most connections of one instance. Default: 4.",
     ),
 ];
+
+const BUDGET: &[Key] = &[optional(
+    "reserve",
+    Kind::Whole(0, 90),
+    "Percent of the org's API requests that are left to its other users. Default: 20.",
+)];
 
 const OBJECT: &[Key] = &[
     required("object", Kind::Text, "API name of the Salesforce object."),

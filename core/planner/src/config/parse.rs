@@ -14,9 +14,9 @@ use super::keys::FILE;
 use super::mistake::ConfigError;
 use super::read::{FENCE_FIX, Reader, SECRET_FIX, Section, Text, below, item_path};
 use super::{
-    AuthFlow, CaptureMode, Config, ConflictPolicy, DeleteMode, DeleteOnEdit, Deletes, Direction,
-    DuplicateRules, ExternalId, FenceRef, FieldSync, LaneThresholds, ObjectSync, OnFilterExit,
-    Owner, PostgresConfig, SalesforceConfig, SecretRef, Seed, TenantConfig, rules,
+    AuthFlow, BudgetConfig, CaptureMode, Config, ConflictPolicy, DeleteMode, DeleteOnEdit, Deletes,
+    Direction, DuplicateRules, ExternalId, FenceRef, FieldSync, LaneThresholds, ObjectSync,
+    OnFilterExit, Owner, PostgresConfig, SalesforceConfig, SecretRef, Seed, TenantConfig, rules,
 };
 
 /// The global Pub/Sub endpoint (Pub/Sub API guide, "Endpoints").
@@ -115,12 +115,19 @@ fn read_tenant(
             .to_owned(),
         capture: word(section, "capture", CaptureMode::Pubsub),
         fence: read_fence(reader, &path, section),
+        budget: read_budget(section),
         objects: rules::parents_first(objects.into_iter().map(|(_, object)| object).collect()),
         config_hash: String::new(),
     };
     let json = serde_json::to_value(&tenant).expect("a configuration is JSON");
     tenant.config_hash = canonical_hash(&json);
     Some(tenant)
+}
+
+fn read_budget(section: Section<'_>) -> BudgetConfig {
+    let budget = section.section("budget");
+    let reserve = budget.and_then(|budget| budget.whole("reserve"));
+    reserve.map_or_else(BudgetConfig::default, |reserve| BudgetConfig { reserve })
 }
 
 fn read_fence(reader: &mut Reader<'_>, path: &str, section: Section<'_>) -> Option<FenceRef> {

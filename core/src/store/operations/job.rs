@@ -11,6 +11,7 @@ use crate::ports::job_store::{
     OrgMatch, Outage, StreamLease, WritesSent,
 };
 use crate::ports::record::LeasedTask;
+use crate::ports::salesforce::ApiUsage;
 use crate::ports::{JobStore, MappedObject, StoreError, StreamName};
 use crate::store::PgStore;
 use crate::store::error::{contended, corrupt};
@@ -37,6 +38,12 @@ impl JobStore for PgStore {
     async fn note_clock_skew(&self, tenant: &TenantId, skew: ClockSkew) -> Result<(), StoreError> {
         let mut tx = self.begin().await?;
         control::note_clock_skew(&mut tx, tenant, skew).await?;
+        tx.commit().await
+    }
+
+    async fn note_api_usage(&self, tenant: &TenantId, usage: ApiUsage) -> Result<(), StoreError> {
+        let mut tx = self.begin().await?;
+        control::note_api_usage(&mut tx, tenant, usage).await?;
         tx.commit().await
     }
 

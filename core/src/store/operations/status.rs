@@ -46,6 +46,8 @@ pub struct TenantStatus {
     pub org_epoch: OrgEpoch,
     /// How far the clocks of both sides are apart; absent until it was measured or set.
     pub clock_skew: Option<ClockSkewStatus>,
+    /// The org's API requests of 24 hours; absent until the first answer.
+    pub api_requests: Option<ApiRequestsStatus>,
     /// Rows that wait in the outbox.
     pub outbox: OutboxStatus,
     /// Its objects.
@@ -76,6 +78,17 @@ pub struct ClockSkewStatus {
     /// Milliseconds that a person has set; they count instead.
     #[sqlx(rename = "clock_skew_set_ms")]
     pub set_ms: Option<i64>,
+}
+
+/// The API requests of 24 hours that all users of an org have used.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ApiRequestsStatus {
+    /// Requests used.
+    pub used: i64,
+    /// Requests that the org may use.
+    pub max: i64,
+    /// When Salesforce counted them.
+    pub measured_at: DateTime<Utc>,
 }
 
 /// Rows that wait in the outbox.
@@ -173,6 +186,19 @@ struct ControlRow {
     org_epoch: i64,
     #[sqlx(flatten)]
     clock_skew: ClockSkewStatus,
+    api_requests_used: Option<i64>,
+    api_requests_max: Option<i64>,
+    api_requests_measured_at: Option<DateTime<Utc>>,
+}
+
+impl ControlRow {
+    fn api_requests(&self) -> Option<ApiRequestsStatus> {
+        Some(ApiRequestsStatus {
+            used: self.api_requests_used?,
+            max: self.api_requests_max?,
+            measured_at: self.api_requests_measured_at?,
+        })
+    }
 }
 
 #[derive(sqlx::FromRow)]
@@ -214,7 +240,10 @@ impl PgStore {
                         clock_skew_ms,
                         clock_uncertainty_ms,
                         clock_measured_at,
-                        clock_skew_set_ms
+                        clock_skew_set_ms,
+                        api_requests_used,
+                        api_requests_max,
+                        api_requests_measured_at
                     from syncline.sync_control
                     where tenant = $1",
                 )
@@ -247,6 +276,7 @@ impl PgStore {
                 .as_ref()
                 .map(|control| control.clock_skew)
                 .filter(|clock| clock.skew_ms.is_some() || clock.set_ms.is_some()),
+            api_requests: control.as_ref().and_then(ControlRow::api_requests),
             org_epoch: OrgEpoch(control.as_ref().map_or(0, |control| control.org_epoch)),
             paused: control.and_then(|control| control.paused_reason),
             outbox,

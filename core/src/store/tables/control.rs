@@ -3,6 +3,7 @@
 use crate::model::ids::{ObjectName, OrgEpoch, SalesforceId, TenantId};
 use crate::ports::StoreError;
 use crate::ports::job_store::{ClockSkew, Control};
+use crate::ports::salesforce::ApiUsage;
 use crate::store::error::corrupt;
 use crate::store::tables::checkpoint::stream_ages;
 use crate::store::tables::database::{DatabaseColumns, KNOWN_AND_FOUND};
@@ -18,6 +19,8 @@ struct ControlRow {
     clock_skew_ms: Option<i64>,
     clock_uncertainty_ms: Option<i64>,
     clock_skew_age_ms: Option<i64>,
+    api_requests_used: Option<i64>,
+    api_requests_max: Option<i64>,
     replays: i64,
     #[sqlx(flatten)]
     database: DatabaseColumns,
@@ -31,6 +34,13 @@ impl ControlRow {
             uncertainty_ms: self.clock_uncertainty_ms?,
         };
         Some((skew, self.clock_skew_age_ms?))
+    }
+
+    fn api_usage(&self) -> Option<ApiUsage> {
+        Some(ApiUsage {
+            used: self.api_requests_used?,
+            max: self.api_requests_max?,
+        })
     }
 }
 
@@ -58,6 +68,8 @@ pub(crate) async fn read_control(
             min(control.clock_skew_ms) as clock_skew_ms,
             min(control.clock_uncertainty_ms) as clock_uncertainty_ms,
             (extract(epoch from syncline.clock() - min(control.clock_measured_at)) * 1000)::bigint as clock_skew_age_ms,
+            min(control.api_requests_used) as api_requests_used,
+            min(control.api_requests_max) as api_requests_max,
             coalesce(min(control.replays), 0) as replays,
             {KNOWN_AND_FOUND}
         from syncline.sync_control as control
@@ -73,7 +85,7 @@ pub(crate) async fn read_control(
         .await?;
     let row = row.ok_or_else(|| corrupt("an aggregate without a row"))?;
     let stream_ages_ms = stream_ages(tx, tenant).await?;
-    let clock_skew = row.clock_skew();
+    let (clock_skew, api_usage) = (row.clock_skew(), row.api_usage());
     let org = row
         .organization_id
         .map(|id| SalesforceId::parse(&id).map(|id| (id, OrgEpoch(row.org_epoch))))
@@ -88,6 +100,7 @@ pub(crate) async fn read_control(
     Ok(Control {
         fence_age_ms: row.database.fence_age_ms(),
         clock_skew,
+        api_usage,
         database: row.database.state(),
         paused: row.paused,
         org,
@@ -300,6 +313,29 @@ pub(crate) async fn note_clock_skew(
         .bind(tenant.as_str())
         .bind(skew.skew_ms)
         .bind(skew.uncertainty_ms),
+    )
+    .await?;
+    Ok(())
+}
+
+/// Stores the API requests that the org's users have used.
+pub(crate) async fn note_api_usage(
+    tx: &mut Tx,
+    tenant: &TenantId,
+    usage: ApiUsage,
+) -> Result<(), StoreError> {
+    tx.run(
+        "recording the API requests used",
+        sqlx::query(
+            "update syncline.sync_control
+                set api_requests_used = $2,
+                    api_requests_max = $3,
+                    api_requests_measured_at = syncline.clock()
+                where tenant = $1",
+        )
+        .bind(tenant.as_str())
+        .bind(usage.used)
+        .bind(usage.max),
     )
     .await?;
     Ok(())

@@ -370,7 +370,7 @@ pub(crate) fn headers(bytes: &[u8]) {
         assert!(clock.uncertainty_ms >= 500);
     }
     if let Some(usage) = org.api_usage() {
-        assert!(usage.most >= 0);
+        assert!(usage.max >= 0);
     }
 }
 

@@ -1,4 +1,5 @@
-//! Measures how far the clocks of both sides are apart, wherever the tenant's switches are read.
+//! Reads the tenant's switches, and stores what was measured since the last time: how far the clocks of both sides are
+//! apart, and how many API requests the org's users have used.
 
 use std::time::Instant;
 
@@ -16,6 +17,7 @@ impl Job<'_> {
         let round_trip_ms = i64::try_from(asked_at.elapsed().as_millis()).unwrap_or(i64::MAX);
         self.tenant.require_database(&control)?;
         self.measure_skew(&control, round_trip_ms).await;
+        self.store_usage(&control).await;
         Ok(control)
     }
 
@@ -35,6 +37,17 @@ impl Job<'_> {
         }
         if let Err(error) = self.store().note_clock_skew(self.id(), skew).await {
             tracing::warn!(tenant = %self.id(), %error, "the skew of the clocks cannot be stored now");
+        }
+    }
+    /// Stores how many API requests are used, if that has changed enough to be seen.
+    async fn store_usage(&self, control: &Control) {
+        let changed = self
+            .salesforce()
+            .api_usage()
+            .filter(|usage| usage.replaces(control.api_usage));
+        let Some(usage) = changed else { return };
+        if let Err(error) = self.store().note_api_usage(self.id(), usage).await {
+            tracing::warn!(tenant = %self.id(), %error, "the API requests used cannot be stored now");
         }
     }
 }
