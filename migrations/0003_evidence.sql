@@ -12,7 +12,9 @@ create table syncline.sync_outbox (
     old_external_id text,
     -- Primary key of a row without an external id before or after the change.
     local_key jsonb,
-    -- Values by column: evidence, never an input of the plan.
+    -- The mapped columns that were written.
+    changed_columns text[],
+    -- What an application reported: evidence, never an input of the plan.
     changed jsonb,
     tombstone boolean,
     cursor text,

@@ -1,8 +1,8 @@
 -- Capture inside users' transactions.
 --
 -- These functions run in users' transactions: they must not fail, must not wait, and must not trust the
--- session. They run as their owner with a fixed search path, and take tenant and object from the
--- trigger's arguments, which a user cannot change.
+-- session. They run as their owner with a fixed search path, and take tenant and object from their own text or the
+-- trigger's arguments, which a user cannot change. `install` creates those that capture rows, for each mapped object.
 
 -- Whether the outbox itself is replicated to this database from another one: the changes that come with it were captured
 -- there, and their outbox rows come, too.
@@ -19,105 +19,70 @@ as $$
     )
 $$;
 
--- Row trigger. Arguments: tenant, object, external id column, mapped columns, primary key columns.
-create function syncline.capture_row()
-returns trigger
-language plpgsql
-security definer
+-- Whether the partition belongs to a table that has this trigger: one that was detached keeps its own.
+create function syncline.is_captured_partition(partition oid, trigger_name name)
+returns boolean
+language sql
+stable
 set search_path = pg_catalog, pg_temp
 as $$
+    select exists (
+        select
+        from pg_trigger as trigger
+        where trigger.tgrelid = pg_partition_root(is_captured_partition.partition)
+        and trigger.tgname = is_captured_partition.trigger_name
+    )
+$$;
+
+-- Returns what changed in a row, nothing if no mapped column did. `install` creates functions that read rows without
+-- turning them into JSON, which is slow; they fall back to this one if a column was renamed, dropped or is of another
+-- type since.
+create function syncline.change_of(
+    old_row jsonb,
+    new_row jsonb,
+    external_column text,
+    mapped_columns text[],
+    key_columns text[]
+)
+returns table (external_id text, old_external_id text, local_key jsonb, changed_columns text[])
+language plpgsql
+stable
+set search_path = pg_catalog, pg_temp
+as $$
+#variable_conflict use_column
 declare
-    external_column constant text := tg_argv[2];
-    mapped_columns constant text[] := tg_argv[3];
-    key_columns constant text[] := tg_argv[4];
     -- The whole text, unchanged; null if it has only blanks.
     anything_but_blank constant text := '^.*[^[:space:][:cntrl:]].*$';
-    old_row jsonb;
-    new_row jsonb;
-    old_external text;
-    new_external text;
-    the_key jsonb;
-    the_change jsonb;
+    old_external constant text := substring(old_row ->> external_column from anything_but_blank);
+    new_external constant text := substring(new_row ->> external_column from anything_but_blank);
 begin
-    -- Our own writes are recognized by their transaction, not by a session variable that any user could
-    -- set. Only at depth 1: what users' triggers change because of our write is their change.
-    if pg_trigger_depth() = 1 and exists (
-        select
-        from syncline.engine_tx as engine
-        where engine.xid = pg_current_xact_id()
-    ) then
-        return null;
-    end if;
-
-    -- Without our outbox, what a subscription writes is a change like any other.
-    if current_setting('session_replication_role') = 'replica' and syncline.outbox_is_replicated() then
-        return null;
-    end if;
-
-    -- Turning a row into JSON can fail (a user-defined cast, a value of more than 256 MB). The block
-    -- writes nothing, so its subtransaction needs no transaction id.
-    begin
-        if tg_op <> 'INSERT' then
-            old_row := to_jsonb(old);
-            old_external := substring(old_row ->> external_column from anything_but_blank);
-        end if;
-        if tg_op <> 'DELETE' then
-            new_row := to_jsonb(new);
-            new_external := substring(new_row ->> external_column from anything_but_blank);
-            select jsonb_object_agg(mapped, new_row -> mapped)
-            into the_change
-            from unnest(mapped_columns) as mapped
-            where new_row ? mapped
-            and (tg_op = 'INSERT' or new_row -> mapped is distinct from old_row -> mapped);
-        end if;
-        if tg_op = 'UPDATE' and the_change is null then
-            return null;
-        end if;
-        if new_external is null or (tg_op <> 'INSERT' and old_external is null) then
-            select jsonb_object_agg(part, coalesce(old_row, new_row) -> part)
-            into the_key
-            from unnest(key_columns) as part;
-        end if;
-        if tg_op = 'DELETE' then
-            new_external := old_external;
-            if new_external is not null then
-                the_key := null;
-            end if;
-        end if;
-    exception
-        when others then
-            -- Capture stores a row without a key as a dead letter.
-            new_external := null;
-            old_external := null;
-            the_key := null;
-            the_change := jsonb_build_object('capture_error', sqlstate);
-    end;
-
-    -- A control plane that was dropped by hand must not block users; the sweep reports it.
-    if to_regclass('syncline.sync_outbox') is null then
-        return null;
-    end if;
-
-    insert into syncline.sync_outbox (
-        tenant, object, operation, external_id, old_external_id, local_key, changed, tombstone, changed_at
-    )
-    values (
-        tg_argv[0],
-        tg_argv[1],
-        lower(tg_op),
-        new_external,
-        case when tg_op = 'UPDATE' and old_external is distinct from new_external then old_external end,
-        the_key,
-        the_change,
-        tg_op = 'DELETE',
-        -- Not clock(): the user's transaction may have begun long ago.
-        syncline.wall_clock()
+    changed_columns := array(
+        select mapped
+        from unnest(mapped_columns) as mapped
+        where new_row ? mapped
+        and (old_row is null or new_row -> mapped is distinct from old_row -> mapped)
     );
-    return null;
+    if old_row is not null and new_row is not null and changed_columns = '{}' then
+        return;
+    end if;
+    if new_row is null then
+        changed_columns := null;
+        external_id := old_external;
+    else
+        external_id := new_external;
+        old_external_id := nullif(old_external, new_external);
+    end if;
+    if external_id is null or old_row is not null and old_external is null then
+        local_key := (
+            select jsonb_object_agg(part, coalesce(old_row, new_row) -> part)
+            from unnest(key_columns) as part
+        );
+    end if;
+    return next;
 end
 $$;
 
--- Statement trigger for truncate. Arguments: tenant, object.
+-- Statement trigger for truncate. Arguments: tenant, object, and 'partition' if it is on one.
 create function syncline.capture_truncate()
 returns trigger
 language plpgsql
@@ -130,6 +95,11 @@ begin
         return null;
     end if;
 
+    if tg_argv[2] = 'partition' and not syncline.is_captured_partition(tg_relid, tg_name) then
+        return null;
+    end if;
+
+    -- A control plane that was dropped by hand must not block users; the sweep reports it.
     if to_regclass('syncline.sync_outbox') is null then
         return null;
     end if;

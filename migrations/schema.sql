@@ -211,6 +211,7 @@
 -- table sync_outbox.external_id text
 -- table sync_outbox.old_external_id text
 -- table sync_outbox.local_key jsonb
+-- table sync_outbox.changed_columns text[]
 -- table sync_outbox.changed jsonb
 -- table sync_outbox.tombstone boolean
 -- table sync_outbox.cursor text
@@ -354,12 +355,17 @@
 -- CREATE UNIQUE INDEX sync_wake_up_permit_pkey ON syncline.sync_wake_up_permit USING btree (tenant, object, permit)
 -- CREATE UNIQUE INDEX sync_withheld_field_pkey ON syncline.sync_withheld_field USING btree (tenant, object, field)
 -- function advance_sequences() returns void search_path=pg_catalog, pg_temp
--- function capture_row() returns trigger security definer search_path=pg_catalog, pg_temp
+-- function capture_account_capture_aff5d366() returns trigger security definer search_path=pg_catalog, pg_temp
+-- function capture_account_delete_aff5d366() returns trigger security definer search_path=pg_catalog, pg_temp jit=off
+-- function capture_account_insert_aff5d366() returns trigger security definer search_path=pg_catalog, pg_temp jit=off
+-- function capture_account_update_aff5d366() returns trigger security definer search_path=pg_catalog, pg_temp jit=off enable_nestloop=off
 -- function capture_truncate() returns trigger security definer search_path=pg_catalog, pg_temp
+-- function change_of(old_row jsonb, new_row jsonb, external_column text, mapped_columns text[], key_columns text[]) returns TABLE(external_id text, old_external_id text, local_key jsonb, changed_columns text[]) search_path=pg_catalog, pg_temp
 -- function clock() returns timestamp with time zone 
 -- function drop_journal_partitions(keep_from timestamp with time zone) returns integer search_path=pg_catalog, pg_temp
 -- function emit(object text, operation text, external_id text, payload jsonb DEFAULT NULL::jsonb, cursor text DEFAULT NULL::text) returns bigint security definer search_path=pg_catalog, pg_temp
 -- function ensure_journal_partitions(days integer) returns integer search_path=pg_catalog, pg_temp
+-- function is_captured_partition(partition oid, trigger_name name) returns boolean search_path=pg_catalog, pg_temp
 -- function new_id() returns uuid 
 -- function outbox_is_replicated() returns boolean search_path=pg_catalog, pg_temp
 -- function this_database() returns TABLE(system_identifier text, database_oid bigint, database_name text) search_path=pg_catalog, pg_temp

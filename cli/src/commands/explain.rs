@@ -169,10 +169,11 @@ fn lines(entry: &TimelineEntry) -> Vec<String> {
     let entry_fields = Particulars(&entry.particulars);
     match entry.kind {
         EntryKind::Observed => vec![format!(
-            "seen in {}: {}{}{}",
+            "seen in {}: {}{}{}{}",
             side(&entry_fields.word("side")),
             entry_fields.word("operation"),
             entry_fields.fields("values"),
+            entry_fields.names("columns"),
             entry_fields.noted("status")
         )],
         EntryKind::Settled => vec![format!(
@@ -316,6 +317,18 @@ impl Particulars<'_> {
             .map(|(field, value)| format!(" {field} = {value}"))
             .collect();
         fields.join(",")
+    }
+
+    fn names(&self, name: &str) -> String {
+        let Some(Json::Array(names)) = self.0.get(name) else {
+            return String::new();
+        };
+        let names: Vec<String> = names
+            .iter()
+            .filter_map(Json::as_str)
+            .map(|name| format!(" {name}"))
+            .collect();
+        names.join(",")
     }
 
     fn refusal(&self) -> String {

@@ -185,8 +185,11 @@ async fn disabled_triggers_are_reported_and_lose_nothing() {
     assert_eq!(
         said,
         [
-            "row trigger does not fire always on account",
-            "truncate trigger does not fire always on account",
+            "delete trigger does not fire as it should on account",
+            "insert trigger does not fire as it should on account",
+            "row trigger does not fire as it should on account",
+            "truncate trigger does not fire as it should on account",
+            "update trigger does not fire as it should on account",
         ]
     );
     stage.install().await;

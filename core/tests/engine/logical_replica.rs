@@ -303,6 +303,9 @@ async fn replica_without_triggers_is_named_and_mended() {
     green
         .sql(
             "drop trigger syncline_capture_account on account;
+            drop trigger syncline_insert_account on account;
+            drop trigger syncline_update_account on account;
+            drop trigger syncline_delete_account on account;
             drop trigger syncline_truncate_account on account",
         )
         .await;

@@ -468,7 +468,7 @@ async fn existing_rows_are_enqueued_page_by_page() {
             "alter table public.account disable trigger all;
             insert into public.account (external_id) select 'K' || n from generate_series(1, 5) as n;
             insert into public.account (name) values ('no key');
-            alter table public.account enable always trigger syncline_capture_account",
+            alter table public.account enable trigger user",
         )
         .await;
     let mut after = None;

@@ -39,6 +39,16 @@ async fn uninstalling_leaves_nothing_behind() {
         "syncline",
         "only the triggers are removed"
     );
+    assert_eq!(
+        world
+            .ask(
+                "select string_agg(proname, ',') from pg_proc
+                where pronamespace = 'syncline'::regnamespace and prorettype = 'trigger'::regtype"
+            )
+            .await,
+        "capture_truncate",
+        "and the functions that only they call"
+    );
 }
 
 #[tokio::test]
@@ -212,6 +222,17 @@ async fn failing_capture_does_not_fail_the_users_write() {
         )
         .await;
     assert_eq!(
+        world.capture().await.counts.journaled,
+        1,
+        "what is not mapped is not read"
+    );
+    world
+        .sql(
+            "alter table public.account rename column external_id to renamed;
+            update public.account set name = 'Ada'",
+        )
+        .await;
+    assert_eq!(
         world
             .ask("select changed ->> 'capture_error' from syncline.sync_outbox")
             .await,
@@ -226,6 +247,12 @@ async fn failing_capture_does_not_fail_the_users_write() {
     world
         .sql("update public.account set odd = null; truncate public.account")
         .await;
+}
+
+/// Returns what a sweep finds wrong with capture.
+async fn broken(world: &World) -> Vec<String> {
+    let swept = world.store.sweep(world.mapped_objects()).await;
+    swept.unwrap().capture_broken
 }
 
 #[tokio::test]
@@ -252,49 +279,35 @@ async fn partitions_are_captured_and_watched() {
             .await,
         "truncate"
     );
-    assert!(
-        world
-            .store
-            .sweep(world.mapped_objects())
-            .await
-            .unwrap()
-            .capture_broken
-            .is_empty()
-    );
+    assert_eq!(broken(&world).await, [""; 0]);
     world
         .sql("create table public.account_b partition of public.account for values in ('b')")
         .await;
     world
         .sql("insert into public.account (external_id, region) values ('L', 'b')")
         .await;
+    world
+        .sql("insert into public.account_b (id, external_id, region) values (9, 'M', 'b')")
+        .await;
     assert_eq!(
-        world.ask("select count(*) from syncline.sync_outbox").await,
-        "2",
+        world
+            .ask("select string_agg(distinct operation || coalesce(external_id, ''), ',') from syncline.sync_outbox")
+            .await,
+        "insertL,insertM,truncate",
         "row triggers apply to new partitions"
     );
-    let broken = world
-        .store
-        .sweep(world.mapped_objects())
-        .await
-        .unwrap()
-        .capture_broken;
     assert_eq!(
-        broken,
+        broken(&world).await,
         [
+            "acme Account: delete trigger is missing on account_b",
+            "acme Account: insert trigger is missing on account_b",
             "acme Account: the partitions of public.account changed",
             "acme Account: truncate trigger is missing on account_b",
+            "acme Account: update trigger is missing on account_b",
         ]
     );
     world.store.install(world.mapped_objects()).await.unwrap();
-    assert!(
-        world
-            .store
-            .sweep(world.mapped_objects())
-            .await
-            .unwrap()
-            .capture_broken
-            .is_empty()
-    );
+    assert_eq!(broken(&world).await, [""; 0]);
 }
 
 #[tokio::test]
@@ -305,6 +318,15 @@ async fn broken_capture_is_noticed_once_and_causes_a_resync() {
         "alter table public.account disable trigger syncline_capture_account",
         "drop trigger syncline_capture_account on public.account",
         "alter table public.account enable trigger syncline_truncate_account",
+        "alter table public.account disable trigger syncline_update_account",
+        "alter table public.account enable always trigger syncline_delete_account",
+        "do $$ begin
+            execute (
+                select 'drop function ' || oid::regprocedure || ' cascade'
+                from pg_proc
+                where proname like 'capture_account_insert_%'
+            );
+        end $$",
         "alter table public.account rename to old; create table public.account (like public.old including all)",
     ] {
         world.sql(damage).await;

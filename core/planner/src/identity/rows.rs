@@ -44,6 +44,13 @@ pub struct KeyedChange {
     pub fields: Vec<FieldName>,
 }
 
+impl KeyedChange {
+    /// Returns whether its row may have a name that another row had before.
+    fn may_take_a_name(&self) -> bool {
+        self.old_key.is_some() || self.key.is_some() && self.local_key.is_some()
+    }
+}
+
 /// A record as it is after the batch.
 #[derive(Debug, Clone)]
 pub struct Entry {
@@ -161,6 +168,13 @@ impl RowIdentityMap {
         let entry = &mut self.entries[index];
         entry.dirty = true;
         entry.presence = match change.operation {
+            // A statement is captured when it ends, after what the triggers of its rows changed: an update whose row one
+            // of them deleted revives nothing.
+            OutboxOperation::Update
+                if entry.presence == Presence::Deleted && !change.may_take_a_name() =>
+            {
+                Presence::Deleted
+            }
             OutboxOperation::Insert | OutboxOperation::Update => Presence::Present,
             // The row was read when this was enqueued; a delete that is known may have been committed since.
             OutboxOperation::Backfill if entry.presence == Presence::Deleted => Presence::Deleted,
@@ -547,6 +561,27 @@ mod tests {
         map.take(&change(OutboxOperation::Delete, None, Some("K1")));
         map.take(&backfill);
         assert_eq!(map.entries()[0].presence, Presence::Deleted);
+    }
+
+    #[test]
+    fn only_an_insert_or_a_rename_revives_a_deleted_row() {
+        let presence = |later: &KeyedChange| {
+            let mut map = RowIdentityMap::new(vec![known("K1", None), known("K2", None)]);
+            map.take(&change(OutboxOperation::Delete, None, Some("K1")));
+            let index = map.take(later);
+            map.entries()[index].presence
+        };
+        let update = change(OutboxOperation::Update, None, Some("K1"));
+        assert_eq!(presence(&update), Presence::Deleted);
+        let insert = change(OutboxOperation::Insert, None, Some("K1"));
+        assert_eq!(presence(&insert), Presence::Present);
+        let rename = change(OutboxOperation::Update, Some("K2"), Some("K1"));
+        assert_eq!(presence(&rename), Presence::Present);
+        let named = KeyedChange {
+            local_key: Some(serde_json::json!({"id": 7})),
+            ..update
+        };
+        assert_eq!(presence(&named), Presence::Present);
     }
 
     #[test]

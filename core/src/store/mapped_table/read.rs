@@ -11,7 +11,7 @@ use crate::model::ids::RecordId;
 use crate::ports::record::PostgresRow;
 use crate::ports::{MappedObject, StoreError};
 use crate::store::error::{RowRefusal, row_refusal};
-use crate::store::mapped_table::shape::{TableShape, mapped_columns, picked_json};
+use crate::store::mapped_table::shape::{TableShape, canonical_key, mapped_columns, picked_json};
 use crate::store::quote;
 use crate::store::tables::link::KnownRecord;
 use crate::store::transaction::{Tx, recordset};
@@ -182,12 +182,13 @@ impl Search {
             return Ok(None);
         }
         let keys = shape.definitions(&mapped.sync.table, &shape.primary_key)?;
-        let condition: Vec<String> = shape
+        let mut condition: Vec<String> = shape
             .primary_key
             .iter()
             .map(quote::column)
             .map(|name| format!("target.{name} = wanted.{name}"))
             .collect();
+        condition.push(is_of_no_other(mapped));
         Ok(Some(Self {
             sql: select_rows(
                 mapped,
@@ -215,6 +216,25 @@ impl Search {
             .await?;
         Ok(rows)
     }
+}
+
+/// Returns the SQL of whether a row that is known by its primary key has no external id of another record: a trigger may
+/// have named it before the statement that inserted it was captured.
+fn is_of_no_other(mapped: &MappedObject) -> String {
+    let external = quote::column(&mapped.sync.external_id.column);
+    format!(
+        "not exists (
+            select
+            from syncline.sync_link as other
+            where other.tenant = {tenant}
+            and other.object = {object}
+            and other.canonical_id = {canonical}
+            and other.record_id <> wanted.{RECORD}
+        )",
+        tenant = quote::literal(mapped.tenant.as_str()),
+        object = quote::literal(mapped.sync.object.as_str()),
+        canonical = canonical_key(mapped, &format!("target.{external}::text")),
+    )
 }
 
 fn local_key_row(shape: &TableShape, record: &KnownRecord) -> Option<serde_json::Value> {

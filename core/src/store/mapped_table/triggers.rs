@@ -4,6 +4,7 @@ use serde::Serialize;
 
 use crate::model::ids::{ObjectName, TenantId};
 use crate::ports::{MappedObject, StoreError};
+use crate::store::mapped_table::capture_functions::{CaptureFunctions, Captured};
 use crate::store::mapped_table::shape::{HiddenRows, TableShape, mapped_columns};
 use crate::store::quote;
 use crate::store::tables::capture::CaptureProblem;
@@ -22,6 +23,15 @@ fn trigger_name(kind: &str, object: &ObjectName) -> String {
     format!("{}_{}", &name[..IDENTIFIER_BYTES_MAX - 9], &digest[..8])
 }
 
+/// Returns the name of the function that captures this of the object: readable, and unique among all tenants.
+fn function_name(captured: Captured, mapped: &MappedObject) -> String {
+    let (tenant, object) = (mapped.tenant.as_str(), mapped.sync.object.as_str());
+    let digest = blake3::hash(format!("{tenant}\0{object}").as_bytes()).to_hex();
+    let mut name = format!("capture_{}", object.to_ascii_lowercase());
+    name.truncate(IDENTIFIER_BYTES_MAX - 16);
+    format!("{name}_{}_{}", captured.word(), &digest[..8])
+}
+
 /// The triggers that one mapped object should have.
 #[derive(Serialize)]
 pub(crate) struct Expected {
@@ -30,7 +40,12 @@ pub(crate) struct Expected {
     pub(crate) table_schema: String,
     pub(crate) table_name: String,
     pub(crate) row_trigger: String,
+    pub(crate) insert_trigger: String,
+    pub(crate) update_trigger: String,
+    pub(crate) delete_trigger: String,
     pub(crate) truncate_trigger: String,
+    /// The names of all of them.
+    pub(crate) triggers: Vec<String>,
     /// The leading arguments as the catalogue keeps them, each ended by a zero byte, hexadecimal.
     pub(crate) arguments: String,
 }
@@ -43,19 +58,28 @@ impl Expected {
             .flat_map(|argument| argument.bytes().chain([0]))
             .map(|byte| format!("{byte:02x}"))
             .collect();
+        let named = |kind| trigger_name(kind, &mapped.sync.object);
+        let kinds = Captured::ALL.map(Captured::word);
         Self {
             tenant: mapped.tenant.to_string(),
             object: mapped.sync.object.to_string(),
             table_schema: mapped.sync.table.schema.to_string(),
             table_name: mapped.sync.table.table.to_string(),
-            row_trigger: trigger_name("capture", &mapped.sync.object),
-            truncate_trigger: trigger_name("truncate", &mapped.sync.object),
+            row_trigger: named(Captured::Row.word()),
+            insert_trigger: named(Captured::Inserts.word()),
+            update_trigger: named(Captured::Updates.word()),
+            delete_trigger: named(Captured::Deletes.word()),
+            truncate_trigger: named(TRUNCATE),
+            triggers: kinds.into_iter().chain([TRUNCATE]).map(named).collect(),
             arguments,
         }
     }
 }
 
-/// Returns the arguments of the row trigger: tenant, object, external id column and mapped columns.
+/// The word for a truncate in the name of its trigger.
+const TRUNCATE: &str = "truncate";
+
+/// Returns the arguments of the triggers that capture rows: tenant, object, external id column and mapped columns.
 fn leading_arguments(mapped: &MappedObject) -> [String; 4] {
     // As configured: a field that is withheld for a while does not change the triggers.
     let columns = mapped_columns(&mapped.configured);
@@ -73,6 +97,10 @@ pub(crate) struct Member {
     pub(crate) oid: i64,
     pub(crate) name: String,
     pub(crate) leaf: bool,
+    /// It holds no rows itself.
+    pub(crate) foreign: bool,
+    /// It is the table itself.
+    pub(crate) root: bool,
 }
 
 /// Returns the table and all its partitions.
@@ -83,7 +111,9 @@ pub(crate) async fn relations(tx: &mut Tx, oid: i64) -> Result<Vec<Member>, Stor
             "select
                 class.oid::bigint as oid,
                 format('%I.%I', namespace.nspname, class.relname) as name,
-                class.relkind <> 'p' as leaf
+                class.relkind <> 'p' as leaf,
+                class.relkind = 'f' as foreign,
+                class.oid = $1::oid as root
             from pg_class as class
             join pg_namespace as namespace on namespace.oid = class.relnamespace
             where class.oid = $1::oid
@@ -95,41 +125,166 @@ pub(crate) async fn relations(tx: &mut Tx, oid: i64) -> Result<Vec<Member>, Stor
     .await
 }
 
-/// Returns the statements that create the triggers of a mapped object.
+/// Returns the statements that create the functions and triggers of a mapped object.
+///
+/// Statement triggers capture what ordinary sessions write, a row trigger what logical replication writes, which fires
+/// no statement triggers. Both on all would capture twice. A partition that is added later has the row trigger for both
+/// until capture is installed again: a statement that names it fires no trigger of its table.
+///
+/// Statements on foreign partitions have no transition tables: with one, the row trigger captures everything.
 pub(crate) fn install_script(
     mapped: &MappedObject,
     shape: &TableShape,
     members: &[Member],
 ) -> String {
-    let table = quote::table(&mapped.sync.table);
-    let row_trigger = quote::identifier(&trigger_name("capture", &mapped.sync.object));
-    let truncate_trigger = quote::identifier(&trigger_name("truncate", &mapped.sync.object));
+    let partitioned = members.iter().any(|member| !member.leaf);
+    let foreign = members.iter().any(|member| member.foreign);
+    let functions = CaptureFunctions::new(mapped, shape, partitioned);
+    let mut script = String::new();
+    for captured in Captured::ALL {
+        script.push_str(&functions.create(captured, &function_name(captured, mapped)));
+        script.push_str(&owner_script(captured, mapped));
+    }
+    script.push_str(&row_script(mapped, shape, members, partitioned, foreign));
+    for member in members {
+        for captured in [Captured::Inserts, Captured::Updates, Captured::Deletes] {
+            script.push_str(&if foreign {
+                let name = quote::identifier(&trigger_name(captured.word(), &mapped.sync.object));
+                format!("drop trigger if exists {name} on {};", member.name)
+            } else {
+                statement_script(captured, mapped, shape, member)
+            });
+        }
+        script.push_str(&truncate_script(mapped, member));
+    }
+    script
+}
+
+/// Returns the statement that gives a function to the owner of the outbox: with the rights of a role that owns the
+/// table, or of a superuser, it would have too few or too many.
+fn owner_script(captured: Captured, mapped: &MappedObject) -> String {
+    format!(
+        "do $do$
+        declare
+            the_owner name := (
+                select relowner::regrole
+                from pg_class
+                where oid = 'syncline.sync_outbox'::regclass
+            );
+        begin
+            if the_owner <> current_user then
+                execute format('alter function syncline.%I owner to %I', {name}, the_owner);
+            end if;
+        end
+        $do$;",
+        name = quote::literal(&function_name(captured, mapped)),
+    )
+}
+
+/// Returns the literals of all arguments of a trigger that captures rows.
+fn arguments(mapped: &MappedObject, shape: &TableShape) -> String {
     let keys = quote::text_array(shape.primary_key.iter().map(|column| column.as_str()));
     let arguments: Vec<String> = leading_arguments(mapped)
         .iter()
         .chain([&keys])
         .map(|argument| quote::literal(argument))
         .collect();
-    // `enable always`: rows written by a replication worker or a restore are changes too.
+    arguments.join(", ")
+}
+
+fn row_script(
+    mapped: &MappedObject,
+    shape: &TableShape,
+    members: &[Member],
+    partitioned: bool,
+    foreign: bool,
+) -> String {
+    let table = quote::table(&mapped.sync.table);
+    let trigger = quote::identifier(&trigger_name(Captured::Row.word(), &mapped.sync.object));
+    let mode = if partitioned || foreign {
+        "always"
+    } else {
+        "replica"
+    };
     let mut script = format!(
-        "create or replace trigger {row_trigger}
+        "create or replace trigger {trigger}
             after insert or update or delete on {table}
-            for each row execute function syncline.capture_row({});
-        alter table {table} enable always trigger {row_trigger};",
-        arguments.join(", ")
+            for each row execute function syncline.{function}({arguments});
+        alter table {table} enable {mode} trigger {trigger};",
+        function = quote::identifier(&function_name(Captured::Row, mapped)),
+        arguments = arguments(mapped, shape),
     );
-    // A truncate fires only the triggers of the relations that it names.
-    for member in members {
+    let captured = members.iter().filter(|member| member.leaf && !member.root);
+    for member in captured {
+        let mode = if foreign { "always" } else { "replica" };
         script.push_str(&format!(
-            "create or replace trigger {truncate_trigger}
-                after truncate on {name}
-                for each statement execute function syncline.capture_truncate({});
-            alter table {name} enable always trigger {truncate_trigger};",
-            arguments[..2].join(", "),
-            name = member.name,
+            "alter table {} enable {mode} trigger {trigger};",
+            member.name
         ));
     }
     script
+}
+
+fn statement_script(
+    captured: Captured,
+    mapped: &MappedObject,
+    shape: &TableShape,
+    member: &Member,
+) -> String {
+    let (event, rows) = match captured {
+        Captured::Inserts => ("insert", "new table as new_rows"),
+        Captured::Updates => ("update", "old table as old_rows new table as new_rows"),
+        Captured::Deletes | Captured::Row => ("delete", "old table as old_rows"),
+    };
+    let trigger = quote::identifier(&trigger_name(captured.word(), &mapped.sync.object));
+    format!(
+        "create or replace trigger {trigger}
+            after {event} on {name}
+            referencing {rows}
+            for each statement execute function syncline.{function}({arguments});
+        alter table only {name} enable trigger {trigger};",
+        name = member.name,
+        function = quote::identifier(&function_name(captured, mapped)),
+        arguments = arguments(mapped, shape),
+    )
+}
+
+/// A truncate fires only the triggers of the relations that it names.
+fn truncate_script(mapped: &MappedObject, member: &Member) -> String {
+    let trigger = quote::identifier(&trigger_name(TRUNCATE, &mapped.sync.object));
+    let [tenant, object, ..] = leading_arguments(mapped);
+    let partition = if member.root { "" } else { ", 'partition'" };
+    // `enable always`: what a replication worker or a restore truncates is empty, too.
+    format!(
+        "create or replace trigger {trigger}
+            after truncate on {name}
+            for each statement execute function syncline.capture_truncate({tenant}, {object}{partition});
+        alter table only {name} enable always trigger {trigger};",
+        name = member.name,
+        tenant = quote::literal(&tenant),
+        object = quote::literal(&object),
+    )
+}
+
+/// Returns the statements that drop the functions which no trigger calls any more.
+pub(crate) async fn unused_functions(tx: &mut Tx) -> Result<Vec<String>, StoreError> {
+    tx.values(
+        "finding capture functions that are not used",
+        sqlx::query_scalar(
+            "select format('drop function %s', function.oid::regprocedure)
+            from pg_proc as function
+            where function.pronamespace = 'syncline'::regnamespace
+            and function.prorettype = 'trigger'::regtype
+            and function.proname like 'capture\\_%'
+            and function.proname <> 'capture_truncate'
+            and not exists (
+                select
+                from pg_trigger as trigger
+                where trigger.tgfoid = function.oid
+            )",
+        ),
+    )
+    .await
 }
 
 /// Runs statements one after another.
@@ -228,7 +383,7 @@ pub(crate) async fn capture_problems(
 pub(crate) const FIND_STRAYS: &str = "with expected as (
         select *
         from jsonb_to_recordset($1) as expected (
-            tenant text, table_schema text, table_name text, row_trigger text, truncate_trigger text
+            tenant text, table_schema text, table_name text, triggers text[]
         )
     )
     select format('drop trigger %I on %s', trigger.tgname, trigger.tgrelid::regclass)
@@ -249,7 +404,7 @@ pub(crate) const FIND_STRAYS: &str = "with expected as (
         join pg_class as class
             on class.relnamespace = namespace.oid
             and class.relname = expected.table_name
-        where trigger.tgname in (expected.row_trigger, expected.truncate_trigger)
+        where trigger.tgname = any(expected.triggers)
         and (
             trigger.tgrelid = class.oid
             or trigger.tgrelid in (select tree.relid from pg_partition_tree(class.oid) as tree)
@@ -275,7 +430,8 @@ const FIND_PROBLEMS: &str = "with expected as (
         select expected.*, class.oid as table_oid, capture.table_oid as known_oid, capture.partitions
         from jsonb_to_recordset($1) as expected (
             tenant text, object text, table_schema text, table_name text,
-            row_trigger text, truncate_trigger text, arguments text
+            row_trigger text, insert_trigger text, update_trigger text, delete_trigger text, truncate_trigger text,
+            arguments text
         )
         left join pg_namespace as namespace on namespace.nspname = expected.table_schema
         left join pg_class as class
@@ -287,7 +443,14 @@ const FIND_PROBLEMS: &str = "with expected as (
             and capture.object = expected.object
     ),
     member as (
-        select expected.tenant, expected.object, class.oid, class.relkind, class.oid::regclass::text as name
+        select
+            expected.tenant,
+            expected.object,
+            class.oid,
+            class.relkind,
+            class.oid::regclass::text as name,
+            bool_or(class.relkind = 'f') over (partition by expected.tenant, expected.object) as by_row,
+            count(*) over (partition by expected.tenant, expected.object) > 1 or class.relkind = 'p' as is_partitioned
         from expected
         join pg_class as class
             on class.oid = expected.table_oid
@@ -319,27 +482,41 @@ const FIND_PROBLEMS: &str = "with expected as (
     union all
     select expected.tenant, expected.object, case
         when wanted.found is null then wanted.kind || ' trigger is missing on ' || member.name
-        when wanted.found <> 'A' then wanted.kind || ' trigger does not fire always on ' || member.name
+        when not wanted.fires then wanted.kind || ' trigger does not fire as it should on ' || member.name
         else wanted.kind || ' trigger was made for another mapping on ' || member.name
     end
     from expected
     join member using (tenant, object)
     cross join lateral (
-        select 'row' as kind, row_trigger as name, decode(arguments, 'hex') as leading
+        select 'row' as kind, row_trigger as name, case
+            -- A partition that was added since fires always.
+            when member.is_partitioned and not member.by_row then array['A', 'R']
+            when member.by_row then array['A']
+            else array['R']
+        end as modes
         union all
-        select 'truncate', truncate_trigger, ''::bytea
+        select 'truncate', truncate_trigger, array['A']
+        union all
+        select statement.kind, statement.name, array['O']
+        from (
+            values ('insert', insert_trigger), ('update', update_trigger), ('delete', delete_trigger)
+        ) as statement (kind, name)
+        where not member.by_row
     ) as want
     cross join lateral (
         select
             want.kind,
             min(trigger.tgenabled::text) as found,
-            bool_and(substring(trigger.tgargs for length(want.leading)) = want.leading) as fits
+            bool_and(trigger.tgenabled::text = any(want.modes)) as fires,
+            bool_and(want.kind = 'truncate' or substring(trigger.tgargs for length(first.arguments)) = first.arguments)
+                as fits
         from pg_trigger as trigger
         join pg_proc as function on function.oid = trigger.tgfoid
+        cross join (select decode(expected.arguments, 'hex') as arguments) as first
         where trigger.tgrelid = member.oid
         and trigger.tgname = want.name
         and function.pronamespace = 'syncline'::regnamespace
     ) as wanted
     where known_oid is not null
-    and (wanted.found is distinct from 'A' or not wanted.fits)
+    and (wanted.found is null or not wanted.fires or not wanted.fits)
     order by 1, 2, 3";

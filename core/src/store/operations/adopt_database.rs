@@ -4,6 +4,7 @@ use crate::model::ids::TenantId;
 use crate::ports::StoreError;
 use crate::store::PgStore;
 use crate::store::mapped_table::triggers::{run_all, tenant_triggers};
+use crate::store::operations::install::drop_unused_functions;
 use crate::store::tables::capture::captured;
 use crate::store::tables::checkpoint::mark_scans_need_resync;
 use crate::store::tables::database::{remember_database, replace_database};
@@ -46,6 +47,7 @@ impl PgStore {
         end_work(&mut tx, tenant).await?;
         let drops = tenant_triggers(&mut tx, tenant).await?;
         run_all(&mut tx, "removing capture triggers of a copy", drops).await?;
+        drop_unused_functions(&mut tx).await?;
         tx.commit().await
     }
 }

@@ -6,6 +6,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde::Serialize;
+use serde_json::json;
 use uuid::Uuid;
 
 use crate::config::ConflictPolicy;
@@ -206,19 +207,28 @@ fn edited_fields(mapped: &MappedObject, valid: &ValidOutbox, row: &Claimed) -> V
         OutboxOperation::Delete | OutboxOperation::Truncate | OutboxOperation::Backfill => false,
     };
     let by_time = mapped.configured.conflicts == ConflictPolicy::LastWriterWins;
-    let Some(serde_json::Value::Object(changed)) =
-        row.changed.as_ref().filter(|_| is_edit && by_time)
-    else {
+    if !is_edit || !by_time {
         return Vec::new();
+    }
+    let reported = match &row.changed {
+        Some(serde_json::Value::Object(reported)) => Some(reported),
+        _ => None,
+    };
+    let is_changed = |column: &str| {
+        let mut captured = row.changed_columns.iter().flatten();
+        captured.any(|captured| captured == column)
+            || reported.is_some_and(|reported| reported.contains_key(column))
     };
     let fields = mapped.configured.fields.iter();
     fields
-        .filter(|(_, field)| changed.contains_key(field.column.as_str()))
+        .filter(|(_, field)| is_changed(field.column.as_str()))
         .map(|(name, _)| name.clone())
         .collect()
 }
 
 fn journal_line(row: &Claimed, valid: &ValidOutbox, mapped: Option<&MappedObject>) -> JournalLine {
+    let columns = row.changed_columns.as_ref().map(|columns| json!(columns));
+    let payload = row.changed.clone().or(columns);
     JournalLine {
         tenant: valid.tenant.to_string(),
         object: valid.object.to_string(),
@@ -228,8 +238,8 @@ fn journal_line(row: &Claimed, valid: &ValidOutbox, mapped: Option<&MappedObject
         stream: Some(StreamName::Outbox.to_string()),
         cursor: Some(valid.cursor.to_string()),
         org_epoch: mapped.map(|mapped| mapped.org_epoch.0),
-        payload_hash: row.changed.as_ref().map(canonical_hash),
-        payload: row.changed.clone(),
+        payload_hash: payload.as_ref().map(canonical_hash),
+        payload,
         status: mapped.is_none().then(|| "out_of_scope".to_owned()),
         observed_at_ms: row.changed_at.map(|at| at.timestamp_millis()),
         config_hash: mapped.map(|mapped| mapped.config_hash.to_string()),
@@ -251,7 +261,7 @@ fn emitted<'a>(accepted: &[Accepted<'a>]) -> Vec<(usize, Emitted<'a>)> {
                 cursor: one.valid.cursor.to_string(),
                 object: one.mapped.sync.object.as_str(),
                 record: one.row.external_id.as_deref().unwrap_or_default(),
-                payload_hash: canonical_hash(&serde_json::json!([
+                payload_hash: canonical_hash(&json!([
                     one.valid.operation.as_str(),
                     one.row.changed
                 ])),

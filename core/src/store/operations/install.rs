@@ -7,7 +7,7 @@ use crate::ports::{MappedObject, StoreError};
 use crate::store::PgStore;
 use crate::store::mapped_table::shape::read_shape;
 use crate::store::mapped_table::triggers::{
-    Expected, FIND_STRAYS, capture_problems, install_script, relations, run_all,
+    Expected, FIND_STRAYS, capture_problems, install_script, relations, run_all, unused_functions,
 };
 use crate::store::operations::table_identity::adopt_table;
 use crate::store::tables::capture::{CaptureProblem, captured, remember};
@@ -91,8 +91,8 @@ impl PgStore {
                 sqlx::query_scalar(
                     "select format('drop trigger if exists %I on %s', trigger.tgname, trigger.tgrelid::regclass)
                     from pg_trigger as trigger
-                    join jsonb_to_recordset($1) as expected (row_trigger text, truncate_trigger text)
-                        on trigger.tgname in (expected.row_trigger, expected.truncate_trigger)
+                    join jsonb_to_recordset($1) as expected (triggers text[])
+                        on trigger.tgname = any(expected.triggers)
                     join pg_proc as function on function.oid = trigger.tgfoid
                     where function.pronamespace = 'syncline'::regnamespace
                     and trigger.tgparentid = 0",
@@ -101,6 +101,7 @@ impl PgStore {
             )
             .await?;
         run_all(&mut tx, "removing capture triggers", drops).await?;
+        drop_unused_functions(&mut tx).await?;
         tx.run(
             "forgetting capture triggers",
             sqlx::query(
@@ -166,6 +167,12 @@ async fn refuse_unmapped(tx: &mut Tx, mapped_objects: &[MappedObject]) -> Result
     Ok(())
 }
 
+/// Drops the functions that captured tables which are not captured any more.
+pub(crate) async fn drop_unused_functions(tx: &mut Tx) -> Result<(), StoreError> {
+    let unused = unused_functions(tx).await?;
+    run_all(tx, "dropping capture functions that are not used", unused).await
+}
+
 /// Drops triggers of these tenants on tables that are not mapped any more.
 async fn drop_strays(tx: &mut Tx, mapped_objects: &[MappedObject]) -> Result<(), StoreError> {
     let expected: Vec<Expected> = mapped_objects.iter().map(Expected::of).collect();
@@ -176,6 +183,7 @@ async fn drop_strays(tx: &mut Tx, mapped_objects: &[MappedObject]) -> Result<(),
         )
         .await?;
     run_all(tx, "dropping stray capture triggers", drops).await?;
+    drop_unused_functions(tx).await?;
     let tenants: Vec<&str> = mapped_objects
         .iter()
         .map(|mapped| mapped.tenant.as_str())

@@ -82,8 +82,8 @@ pub struct TimelineEntry {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum EntryKind {
-    /// A change was observed: `side`, `operation`, `values`, `status` (the result), `stream`, `cursor`,
-    /// `external_id`, `salesforce_id`, `observed_at`, `config_hash`.
+    /// A change was observed: `side`, `operation`, `values` or the names of the changed `columns`, `status` (the
+    /// result), `stream`, `cursor`, `external_id`, `salesforce_id`, `observed_at`, `config_hash`.
     Observed,
     /// A plan was made: `plan` (a [`RecordPlan`](crate::planner::record::RecordPlan)), `input` (its
     /// [`RecordFacts`](crate::planner::facts::RecordFacts)), `rules` (the hash of its rules),
@@ -302,8 +302,10 @@ const HISTORY: &str = "select at, kind, particulars
                     'rules', payload -> 'rules', 'config_hash', config_hash
                 )
                 else jsonb_build_object(
-                    'side', source, 'operation', operation, 'values', payload, 'status', status,
-                    'stream', stream, 'cursor', cursor, 'external_id', external_id,
+                    'side', source, 'operation', operation,
+                    'values', case when jsonb_typeof(payload) <> 'array' then payload end,
+                    'columns', case when jsonb_typeof(payload) = 'array' then payload end,
+                    'status', status, 'stream', stream, 'cursor', cursor, 'external_id', external_id,
                     'salesforce_id', salesforce_id, 'observed_at', observed_at, 'config_hash', config_hash
                 )
             end as particulars

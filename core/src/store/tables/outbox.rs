@@ -22,6 +22,7 @@ pub(crate) struct Claimed {
     pub(crate) external_id: Option<String>,
     pub(crate) old_external_id: Option<String>,
     pub(crate) local_key: Option<Json>,
+    pub(crate) changed_columns: Option<Vec<String>>,
     pub(crate) changed: Option<Json>,
     pub(crate) tombstone: Option<bool>,
     pub(crate) cursor: Option<String>,
@@ -38,6 +39,7 @@ struct ClaimedRow {
     external_id: Option<String>,
     old_external_id: Option<String>,
     local_key: Option<String>,
+    changed_columns: Option<Vec<String>>,
     changed: Option<String>,
     tombstone: Option<bool>,
     cursor: Option<String>,
@@ -54,6 +56,7 @@ impl From<ClaimedRow> for Claimed {
             external_id: row.external_id,
             old_external_id: row.old_external_id,
             local_key: row.local_key.map(json_of),
+            changed_columns: row.changed_columns,
             changed: row.changed.map(json_of),
             tombstone: row.tombstone,
             cursor: row.cursor,
@@ -96,8 +99,8 @@ pub(crate) async fn claim(
             and {CLAIMABLE}
             returning outbox.*
         )
-        select outbox_id, tenant, object, operation, external_id, old_external_id, local_key::text, changed::text,
-            tombstone, cursor, changed_at
+        select outbox_id, tenant, object, operation, external_id, old_external_id, local_key::text, changed_columns,
+            changed::text, tombstone, cursor, changed_at
         from taken
         order by outbox_id"
     );
