@@ -2,9 +2,11 @@
 
 use std::fmt;
 use std::num::ParseIntError;
+use std::path::PathBuf;
 use std::str::FromStr;
 
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap::{ArgGroup, Args, Parser, Subcommand, ValueEnum};
+use syncline::engine::generate::{Pattern, TablePattern};
 
 /// Keeps Salesforce objects and Postgres tables equal, in both directions.
 ///
@@ -26,12 +28,20 @@ pub(crate) struct Arguments {
 
 const FIRST_STEPS: &str = "\
 First steps:
+  syncline generate     write the mapping and the tables of objects
   syncline migrate      create the schema `syncline` in the database
   syncline check        does the mapping fit the database and the org?
   syncline install      capture every change of the mapped tables from now on
   syncline run          keep both sides equal, until Ctrl-C
   syncline status       what is in sync, pending, in conflict, parked?
   syncline compare      are both sides equal, record by record?";
+
+const GENERATE_EXAMPLES: &str = "\
+Examples:
+  syncline generate --objects Account,Contact
+  syncline generate --objects 'Account,*__c' --sql tables.sql >> syncline.toml
+  syncline generate --objects Account --external-id Account=Customer_Number__c --picklists check
+  syncline generate --tables 'crm.*,kunden=Account' --mapping mapping.toml --sql changes.sql";
 
 /// The options of every command.
 #[derive(Debug, Args)]
@@ -61,6 +71,20 @@ pub(crate) enum Command {
     /// each mistake. Changes nothing.
     #[command(after_help = "Examples:\n  syncline check\n  syncline check --tenant acme --json")]
     Check,
+    /// Write the mapping of objects, and the SQL of tables for them.
+    ///
+    /// Reads what the org shows of the objects and prints sections for syncline.toml and the SQL of new tables. Where a
+    /// table exists, its columns are mapped by their names, and the SQL that would mend it is printed as comments. Fields
+    /// that cannot be mapped are listed with the reason. Nothing is changed on either side, and objects that are mapped
+    /// already are left alone.
+    ///
+    /// The external id of an object is the field that --external-id names, or the only one that is marked "External ID"
+    /// and "Unique"; an object without one is listed with what to do. Lookups are mapped if the object that they point
+    /// to is, too.
+    ///
+    /// Exit status 1 if an object that was named, or all of them, cannot be mapped, or if a table has to be mended.
+    #[command(after_help = GENERATE_EXAMPLES)]
+    Generate(Generate),
     /// Bring the schema `syncline` in the database up to date.
     ///
     /// It may be run again at any time.
@@ -217,6 +241,69 @@ pub(crate) enum Command {
         #[arg(long)]
         yes: bool,
     },
+}
+
+/// What `generate` writes, and where to.
+#[derive(Debug, Args)]
+#[command(group = ArgGroup::new("what").required(true).multiple(true).args(["objects", "tables"]))]
+pub(crate) struct Generate {
+    /// The objects: names, or patterns with `*` and `?`; case does not count.
+    #[arg(long, value_delimiter = ',', value_name = "NAMES", value_parser = pattern)]
+    pub(crate) objects: Vec<Pattern>,
+    /// Existing tables, as `table` or `schema.table`, with patterns; `table=Object` if the names differ.
+    #[arg(long, value_delimiter = ',', value_name = "NAMES", value_parser = table_pattern)]
+    pub(crate) tables: Vec<TablePattern>,
+    /// The external id field of an object; may be repeated.
+    #[arg(long = "external-id", value_name = "OBJECT=FIELD", value_parser = object_and_field)]
+    pub(crate) external_ids: Vec<(String, String)>,
+    /// How new tables hold picklists: as text, or as text with a check constraint where Salesforce restricts them.
+    #[arg(long, default_value = "text")]
+    pub(crate) picklists: PicklistForm,
+    /// Write the mapping to this file instead of printing it.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) mapping: Option<PathBuf>,
+    /// Write the SQL to this file instead of printing it.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) sql: Option<PathBuf>,
+    /// Replace files that exist.
+    #[arg(long)]
+    pub(crate) force: bool,
+}
+
+/// How new tables hold picklists.
+#[derive(Debug, Clone, Copy, ValueEnum)]
+pub(crate) enum PicklistForm {
+    /// As text.
+    Text,
+    /// As text with a check constraint.
+    Check,
+}
+
+fn pattern(text: &str) -> Result<Pattern, String> {
+    Pattern::parse(text).ok_or_else(|| "a name is missing".to_owned())
+}
+
+fn table_pattern(text: &str) -> Result<TablePattern, String> {
+    let (table, object) = match text.split_once('=') {
+        Some((table, object)) => (table, Some(object.trim().to_owned())),
+        None => (text, None),
+    };
+    if object.as_deref() == Some("") {
+        return Err("the name of the object is missing".to_owned());
+    }
+    Ok(TablePattern {
+        pattern: pattern(table)?,
+        object,
+    })
+}
+
+fn object_and_field(text: &str) -> Result<(String, String), String> {
+    match text.split_once('=') {
+        Some((object, field)) if !object.is_empty() && !field.is_empty() => {
+            Ok((object.trim().to_owned(), field.trim().to_owned()))
+        }
+        Some(_) | None => Err("write it as OBJECT=FIELD".to_owned()),
+    }
 }
 
 #[derive(Debug, Subcommand)]

@@ -4,6 +4,7 @@ mod adopt;
 mod compare;
 mod discarded;
 mod explain;
+mod generate;
 mod inboxes;
 mod run;
 mod setup;
@@ -92,6 +93,9 @@ pub(crate) async fn execute(arguments: Arguments) -> anyhow::Result<Outcome> {
     match command {
         Command::Run => run::run(&common).await,
         Command::Check => setup::check(&context(&common).await?).await,
+        Command::Generate(asked) => {
+            generate::generate(&context(&common).await?, &common, asked).await
+        }
         Command::Migrate => setup::migrate(&context(&common).await?).await,
         Command::Install {
             new_changes_only,

@@ -84,7 +84,8 @@ fn host_fix(error: &HostError) -> Option<String> {
             "name a path, ssm:/name or s3://bucket/key with --config".to_owned()
         }
         HostError::File { what, .. } if what.starts_with("the configuration") => {
-            "write it (docs/configuration.md has an example), or name another with --config"
+            "write it (docs/configuration.md has an example; `syncline generate` writes its mappings), or name another \
+             with --config"
                 .to_owned()
         }
         HostError::File { .. } => {

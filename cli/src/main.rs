@@ -36,6 +36,7 @@ fn log_level(command: &Command) -> &'static str {
     match command {
         Command::Run => "info",
         Command::Check
+        | Command::Generate(_)
         | Command::Migrate
         | Command::Install { .. }
         | Command::Compare { .. }

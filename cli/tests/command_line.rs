@@ -90,6 +90,7 @@ fn help_shows_the_first_steps() {
 fn every_command_has_help_with_an_example() {
     for words in [
         &["check"][..],
+        &["generate"],
         &["migrate"],
         &["install"],
         &["run"],

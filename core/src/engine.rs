@@ -4,6 +4,7 @@
 //! source that they share. It decides nothing: jobs observe, ask [`crate::planner`], perform and record.
 
 pub mod check;
+pub mod generate;
 pub mod in_process;
 pub mod run;
 pub mod sqs;

@@ -46,9 +46,9 @@ use crate::model::ids::{FieldName, ObjectName, SalesforceId};
 use crate::model::schema::{Cascade, ObjectSchema};
 use crate::ports::SecretSource;
 use crate::ports::salesforce::{
-    ApiUsage, ChangeEvents, EventStream, FilterTrial, Interest, Lane, ObjectAccess, OrgClock,
-    OrgIdentity, ReadBy, ReplayFrom, SalesforceError, SalesforcePort, SalesforceRecord, ScanPage,
-    Write, WriteOutcome,
+    ApiUsage, ChangeEvents, EventStream, FilterTrial, Interest, Lane, ListedObject, ObjectAccess,
+    OrgClock, OrgIdentity, ReadBy, ReplayFrom, SalesforceError, SalesforcePort, SalesforceRecord,
+    ScanPage, Write, WriteOutcome,
 };
 
 pub use self::advice::advice;
@@ -250,12 +250,17 @@ impl SalesforcePort for HttpSalesforce {
         Ok(ObjectSchema::clone(&schema))
     }
 
-    async fn object_access(&self, object: &ObjectName) -> Result<ObjectAccess, SalesforceError> {
-        describe::access(&self.rest, object).await
+    async fn describe_with_access(
+        &self,
+        object: &ObjectName,
+    ) -> Result<(ObjectSchema, ObjectAccess), SalesforceError> {
+        let (schema, access) = describe::with_access(&self.rest, object).await?;
+        self.schemas.know(&schema);
+        Ok((schema, access))
     }
 
-    async fn object_names(&self) -> Result<Vec<String>, SalesforceError> {
-        describe::object_names(&self.rest).await
+    async fn objects(&self) -> Result<Vec<ListedObject>, SalesforceError> {
+        describe::objects(&self.rest).await
     }
 
     fn forget_schema(&self, object: &ObjectName) {

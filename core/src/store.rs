@@ -16,6 +16,7 @@ mod error;
 mod mapped_table;
 mod operations;
 mod quote;
+pub(crate) mod table_definition;
 mod tables;
 mod transaction;
 
@@ -36,6 +37,7 @@ pub use operations::status::{
 pub use operations::timeline::{
     EntryKind, NamedRecord, RecordTimeline, TimelineAnswer, TimelineEntry,
 };
+pub use table_definition::{Choices, Index, NewColumn, NewTable};
 pub use tables::capture::CaptureProblem;
 pub use tables::checkpoint::CheckpointState;
 pub use tables::conflict::{ConflictFilter, SyncConflict};

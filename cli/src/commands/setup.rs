@@ -175,13 +175,17 @@ fn findings_text(tenant: &TenantId, findings: &[Finding]) -> String {
             (Some(object), None) => object.to_string(),
             (None, _) => String::new(),
         };
-        shown.add_row([level, &place, &finding.what, &finding.fix]);
+        let fix = match &finding.sql {
+            Some(sql) => format!("{}: {sql}", finding.fix),
+            None => finding.fix.clone(),
+        };
+        shown.add_row([level, &place, &finding.what, &fix]);
     }
     format!("{heading}{shown}\n")
 }
 
 /// Returns a spinner, which shows on a terminal only.
-fn spinner(message: &str) -> ProgressBar {
+pub(super) fn spinner(message: &str) -> ProgressBar {
     let spinner = ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr());
     spinner.set_style(ProgressStyle::default_spinner());
     spinner.set_message(message.to_owned());

@@ -11,6 +11,7 @@ mod checking;
 mod comparing;
 mod configuring;
 mod first_contact;
+mod generating;
 mod operating;
 mod ordered;
 mod scene;

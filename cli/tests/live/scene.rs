@@ -198,6 +198,20 @@ impl Scene {
         number(&self.database, query).await
     }
 
+    /// Returns the folder of the configuration.
+    pub(crate) fn folder(&self) -> &Path {
+        self.folder.path()
+    }
+
+    /// Runs a text of SQL.
+    pub(crate) async fn run(&self, statements: &str) {
+        let mut connection = self.database.connect().await;
+        sqlx::raw_sql(sqlx::AssertSqlSafe(statements.to_owned()))
+            .execute(&mut connection)
+            .await
+            .expect("the statements are valid");
+    }
+
     /// Runs SQL as an application.
     pub(crate) async fn sql(&self, statement: &'static str) {
         execute(&self.database, statement).await;

@@ -10,6 +10,7 @@ mod read;
 mod rules;
 mod schema;
 mod similar;
+mod write;
 
 use std::collections::BTreeMap;
 use std::fmt;

@@ -1,10 +1,13 @@
 //! What `syncline.toml` may hold, and how each mistake is reported.
 
+use proptest::prelude::*;
 use syncline_planner::config::{
-    AuthFlow, CaptureMode, Config, ConflictPolicy, DeleteMode, Direction, FenceRef, Owner,
-    SecretRef, Seed, json_schema,
+    AuthFlow, CaptureMode, Config, ConflictPolicy, DeleteMode, Direction, ExternalId, FenceRef,
+    FieldSync, Owner, SecretRef, Seed, json_schema,
 };
-use syncline_planner::model::ids::{ObjectName, TenantId};
+use syncline_planner::model::ids::{
+    ColumnName, FieldName, ObjectName, RelationName, TableName, TenantId,
+};
 
 const WHOLE: &str = r#"
 [tenant.acme]
@@ -559,4 +562,62 @@ fn parents_come_first_and_others_in_order() {
         .map(|object| object.object.as_str())
         .collect();
     assert_eq!(order, ["C", "B", "A", "D"]);
+}
+
+/// The smallest configuration, without objects.
+const TENANT: &str = r#"
+[tenant.acme]
+salesforce = { login_url = "https://acme.my.salesforce.com", client_id = "3MVG9", auth = "client_credentials", secret = "env:SECRET" }
+postgres   = { url = "env:DATABASE_URL", schema = "crm" }
+"#;
+
+proptest! {
+    #[test]
+    fn written_mapping_is_read_as_it_was_meant(
+        schema in "(crm|sales)",
+        table in "[a-z]([ -~\u{7f}äß\n]{0,10}[!-~])?",
+        direction in prop::sample::select(vec![Direction::Both, Direction::ToPostgres]),
+        ignores_deletes: bool,
+        columns in prop::collection::btree_set("[!-~äß]([ -~\u{7f}äß\t]{0,10}[!-~äß])?", 2..20),
+        choices in prop::collection::vec((0..3_usize, any::<bool>()), 20),
+    ) {
+        let tenant = TenantId::parse("acme").unwrap();
+        let mut columns = columns.into_iter();
+        let key = ColumnName::parse(&columns.next().unwrap()).unwrap();
+        let fields = columns.zip(choices).enumerate().map(|(number, (column, (owner, lookup)))| {
+            let owner = match direction {
+                Direction::Both => [Owner::Shared, Owner::Salesforce, Owner::Postgres][owner],
+                Direction::ToPostgres | Direction::ToSalesforce => Owner::Shared,
+            };
+            let sync = FieldSync {
+                column: ColumnName::parse(&column).unwrap(),
+                owner,
+                references: lookup.then(|| ObjectName::parse("Account").unwrap()),
+            };
+            (FieldName::parse(&format!("F{number}__c")).unwrap(), sync)
+        });
+        let mut object = Config::parse(WHOLE).unwrap().tenants[&tenant].objects[0].clone();
+        object.table = TableName {
+            schema: RelationName::parse(&schema).unwrap(),
+            table: RelationName::parse(&table).unwrap(),
+        };
+        object.external_id = ExternalId { field: FieldName::parse("Key__c").unwrap(), column: key };
+        object.direction = direction;
+        object.conflicts = ConflictPolicy::default();
+        object.seed = Seed::default();
+        object.lanes = Default::default();
+        object.filter = None;
+        object.on_filter_exit = Default::default();
+        object.auto_assign = false;
+        object.duplicate_rules = Default::default();
+        object.deletes = Default::default();
+        if ignores_deletes {
+            object.deletes.mode = DeleteMode::Ignore;
+        }
+        object.fields = fields.collect();
+        let text = format!("{TENANT}\n{}", object.to_toml(&tenant, "crm"));
+        let read = Config::parse(&text);
+        prop_assert!(read.is_ok(), "{} {:?}", text, read);
+        prop_assert_eq!(&read.unwrap().tenants[&tenant].objects, &[object], "{}", text);
+    }
 }

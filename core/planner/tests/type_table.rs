@@ -457,3 +457,35 @@ fn column_name(kind: ColumnKind) -> String {
 fn or_dash(text: &str) -> &str {
     if text.is_empty() { "–" } else { text }
 }
+
+#[test]
+fn new_column_fits_its_field_and_is_the_first_of_its_row() {
+    for case in cases() {
+        let described = ColumnType::for_field(&case.field);
+        let described = described.expect("every kind but one has columns");
+        assert!(described.fits(&case.field), "{:?}", case.field);
+        let first = case.field.kind().row().columns[0];
+        let expected = match (first, case.field.length()) {
+            (ColumnKind::Text, Some(_)) => ColumnKind::Varchar,
+            (first, _) => first,
+        };
+        assert_eq!(described.kind, expected, "{:?}", case.field);
+        assert_eq!(described.length, case.field.length(), "{:?}", case.field);
+        let value = canonical(&case);
+        assert_eq!(
+            described.holds(&case.field, &value),
+            Ok(()),
+            "{:?}",
+            case.field
+        );
+    }
+    for length in [0, u32::MAX] {
+        let text = ColumnType::for_field(&FieldType::Text { length });
+        assert_eq!(text, Some(ColumnType::plain(ColumnKind::Text)));
+    }
+    let name = "address".to_owned();
+    assert_eq!(
+        ColumnType::for_field(&FieldType::Unsupported { name }),
+        None
+    );
+}

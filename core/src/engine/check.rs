@@ -8,7 +8,7 @@ mod database;
 mod first_contact;
 mod mapping;
 mod org;
-mod similar;
+pub(super) mod similar;
 mod table;
 
 use std::collections::BTreeMap;
@@ -17,7 +17,8 @@ use std::sync::Arc;
 use serde::Serialize;
 
 use crate::config::ObjectSync;
-use crate::model::ids::{FieldName, ObjectName, OrgEpoch, TenantId};
+use crate::model::ids::{FieldName, ObjectName, OrgEpoch, SalesforceId, TenantId};
+use crate::model::schema::ObjectSchema;
 
 use super::SyncEngine;
 use crate::job::error::Error;
@@ -29,6 +30,7 @@ use first_contact::FirstContact;
 pub use access::check_access;
 pub use first_contact::FIX as FIRST_CONTACT_FIX;
 pub use mapping::check_object;
+pub(super) use mapping::{key_problems, unmappable};
 pub use table::check_lookups;
 
 /// How bad a finding is.
@@ -56,6 +58,9 @@ pub struct Finding {
     pub what: String,
     /// What to do about it.
     pub fix: String,
+    /// The statement that does it, where the database alone is to be changed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub sql: Option<String>,
 }
 
 impl SyncEngine {
@@ -76,31 +81,20 @@ impl SyncEngine {
         let mut tables: BTreeMap<ObjectName, TableFacts> = BTreeMap::new();
         let mut schemas = BTreeMap::new();
         for sync in &tenant.config.objects {
-            let schema = match tenant.salesforce.describe(&sync.object).await {
-                Ok(schema) => schema,
+            let described = tenant.salesforce.describe_with_access(&sync.object).await;
+            let (schema, access) = match described {
+                Ok(described) => described,
                 Err(error) if error.status == Some(404) => {
                     findings.push(org::unknown_object(tenant, &sync.object).await);
                     continue;
                 }
                 Err(error) => return Err(error.into()),
             };
-            let mapped = MappedObject {
-                tenant: tenant.config.tenant.clone(),
-                sync: Arc::new(sync.clone()),
-                configured: Arc::new(sync.clone()),
-                schema: Arc::new(schema),
-                organization_id: identity.organization_id.clone(),
-                org_epoch: OrgEpoch(0),
-                config_hash: Arc::from(tenant.config.config_hash.as_str()),
-                tables: Arc::default(),
-            };
-            let table = tenant
-                .store
-                .table_facts(&mapped, &parents_of(tenant, sync))
-                .await?;
+            let mapped = mapped_object(tenant, &identity.organization_id, sync, schema);
+            let parents = parents_of(sync, &tenant.config.objects);
+            let table = tenant.store.table_facts(&mapped, &parents).await?;
             findings.extend(check_object(sync, &mapped.schema, &table));
             findings.extend(org::findings(tenant, &mapped, &table).await?);
-            let access = tenant.salesforce.object_access(&sync.object).await?;
             findings.extend(check_access(sync, &access, &table));
             tables.insert(sync.object.clone(), table);
             schemas.insert(sync.object.clone(), mapped.schema);
@@ -155,16 +149,36 @@ async fn control_plane_findings(tenant: &Tenant) -> Result<Vec<Finding>, Error> 
         field: None,
         what: format!("our role lacks {} on {}", missing.privilege, missing.place),
         fix: format!("run: {}", missing.grant),
+        sql: None,
     });
     Ok(findings.collect())
 }
 
+/// Returns an object as it is mapped, for questions to the store that concern its table alone.
+pub(super) fn mapped_object(
+    tenant: &Tenant,
+    organization: &SalesforceId,
+    sync: &ObjectSync,
+    schema: ObjectSchema,
+) -> MappedObject {
+    MappedObject {
+        tenant: tenant.config.tenant.clone(),
+        sync: Arc::new(sync.clone()),
+        configured: Arc::new(sync.clone()),
+        schema: Arc::new(schema),
+        organization_id: organization.clone(),
+        org_epoch: OrgEpoch(0),
+        config_hash: Arc::from(tenant.config.config_hash.as_str()),
+        tables: Arc::default(),
+    }
+}
+
 /// Returns where each lookup of the object takes its values from, as far as its parent is mapped.
-fn parents_of(tenant: &Tenant, sync: &ObjectSync) -> Vec<Parent> {
+pub(super) fn parents_of(sync: &ObjectSync, objects: &[ObjectSync]) -> Vec<Parent> {
     let lookups = sync.fields.values();
     lookups
         .filter_map(|field| {
-            let parent = table::parent_of(field, &tenant.config.objects)?;
+            let parent = table::parent_of(field, objects)?;
             Some(Parent {
                 column: field.column.clone(),
                 table: parent.table.clone(),
@@ -195,7 +209,15 @@ impl<'a> Findings<'a> {
             field: field.cloned(),
             what,
             fix: fix.to_owned(),
+            sql: None,
         });
+    }
+
+    /// Adds the statement that mends what was found last.
+    fn with_sql(&mut self, sql: String) {
+        if let Some(last) = self.found.last_mut() {
+            last.sql = Some(sql);
+        }
     }
 
     fn error(&mut self, field: Option<&FieldName>, what: String, fix: &str) {

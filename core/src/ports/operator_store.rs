@@ -31,6 +31,9 @@ pub trait OperatorStore: Send + Sync {
         mapped: &MappedObject,
         parents: &[Parent],
     ) -> Result<TableFacts, StoreError>;
+
+    /// Returns the names of the database's tables, of at most a thousand, without our own.
+    async fn table_names(&self) -> Result<Vec<TableName>, StoreError>;
 }
 
 /// A privilege that our role lacks.
@@ -126,6 +129,8 @@ pub struct ColumnFacts {
     pub generated: bool,
     /// The database fills it when a row is inserted without it.
     pub has_default: bool,
+    /// It is part of the primary key.
+    pub in_primary_key: bool,
     /// The values of its enum type; empty for other types.
     pub enum_values: Vec<String>,
 }

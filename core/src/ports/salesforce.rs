@@ -140,11 +140,23 @@ pub trait SalesforcePort: Send + Sync {
     /// Makes one cheap call. Fails if the org cannot be used.
     async fn probe(&self) -> Result<(), SalesforceError>;
 
-    /// Asks what our user may do with an object, and for the values of its picklists.
-    async fn object_access(&self, object: &ObjectName) -> Result<ObjectAccess, SalesforceError>;
+    /// Describes an object now, with what our user may do with it and the values of its picklists.
+    async fn describe_with_access(
+        &self,
+        object: &ObjectName,
+    ) -> Result<(ObjectSchema, ObjectAccess), SalesforceError>;
 
-    /// Returns the names of all objects that our user sees.
-    async fn object_names(&self) -> Result<Vec<String>, SalesforceError>;
+    /// Returns all objects that our user sees.
+    async fn objects(&self) -> Result<Vec<ListedObject>, SalesforceError>;
+}
+
+/// An object as the list of all objects shows it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ListedObject {
+    /// API name.
+    pub name: String,
+    /// It holds records that people create: not settings, nor history, sharing or events of another object.
+    pub holds_records: bool,
 }
 
 /// What our user may do with an object, and what describe shows of it that no job needs.
@@ -165,6 +177,8 @@ pub struct ObjectAccess {
 pub struct Picklist {
     /// The values.
     pub values: BTreeSet<String>,
+    /// A record may have several of them.
+    pub several: bool,
     /// Salesforce refuses other values.
     pub restricted: bool,
 }

@@ -13,7 +13,9 @@ use crate::model::ids::{FieldName, ObjectName};
 use crate::model::schema::{Cascade, FieldSchema, FieldType, ObjectSchema};
 use crate::model::type_table::FieldKind;
 use crate::model::value::{Decimal, Value};
-use crate::ports::salesforce::{Disposition, ObjectAccess, Picklist, SalesforceError};
+use crate::ports::salesforce::{
+    Disposition, ListedObject, ObjectAccess, Picklist, SalesforceError,
+};
 
 /// Caches the describes of objects until an error shows that one is outdated.
 #[derive(Default)]
@@ -127,14 +129,18 @@ fn unreadable(of: &str) -> SalesforceError {
     }
 }
 
-/// Returns what our user may do with an object, and its picklists.
-pub(super) async fn access(
+/// Returns an object's schema, and what our user may do with it.
+pub(super) async fn with_access(
     rest: &RestClient,
     object: &ObjectName,
-) -> Result<ObjectAccess, SalesforceError> {
+) -> Result<(ObjectSchema, ObjectAccess), SalesforceError> {
     let body = describe(rest, object).await?;
-    let described: DescribedAccess =
-        serde_json::from_slice(&body).map_err(|_| unreadable(object.as_str()))?;
+    let both = parse(&body).zip(parse_access(&body));
+    both.ok_or_else(|| unreadable(object.as_str()))
+}
+
+fn parse_access(body: &[u8]) -> Option<ObjectAccess> {
+    let described: DescribedAccess = serde_json::from_slice(body).ok()?;
     let picklists = described.fields.into_iter().filter_map(|field| {
         let values = field.picklist_values.into_iter();
         let values: BTreeSet<String> = values
@@ -143,12 +149,13 @@ pub(super) async fn access(
             .collect();
         let picklist = Picklist {
             values,
+            several: FieldKind::described(&field.kind, false) == FieldKind::MultiPicklist,
             restricted: field.restricted_picklist,
         };
         let name = FieldName::parse(&field.name).ok()?;
         (!picklist.values.is_empty()).then_some((name, picklist))
     });
-    Ok(ObjectAccess {
+    Some(ObjectAccess {
         createable: described.createable,
         updateable: described.updateable,
         deletable: described.deletable,
@@ -156,13 +163,17 @@ pub(super) async fn access(
     })
 }
 
-/// Returns the names of all objects that our user sees.
-pub(super) async fn object_names(rest: &RestClient) -> Result<Vec<String>, SalesforceError> {
+/// Returns all objects that our user sees.
+pub(super) async fn objects(rest: &RestClient) -> Result<Vec<ListedObject>, SalesforceError> {
     let what = "the list of objects";
     let body = rest.fetch(what, &get(rest.path("/sobjects"))).await;
     let body = body.map_err(|error| error.into_error(what))?;
     let all: DescribedOrg = serde_json::from_slice(&body).map_err(|_| unreadable("the org"))?;
-    Ok(all.sobjects.into_iter().map(|object| object.name).collect())
+    let listed = all.sobjects.into_iter().map(|object| ListedObject {
+        holds_records: object.holds_records(),
+        name: object.name,
+    });
+    Ok(listed.collect())
 }
 
 /// Returns the schema of a field. Fails, naming the field, if the object does not have it.
@@ -215,8 +226,27 @@ struct DescribedOrg {
 }
 
 #[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
 struct DescribedName {
     name: String,
+    #[serde(default)]
+    queryable: bool,
+    #[serde(default)]
+    createable: bool,
+    #[serde(default)]
+    custom_setting: bool,
+    #[serde(default)]
+    deprecated_and_hidden: bool,
+    /// What it is to another object: its history, sharing, feed or change event.
+    #[serde(default)]
+    associate_entity_type: Option<String>,
+}
+
+impl DescribedName {
+    fn holds_records(&self) -> bool {
+        let is_set_up = self.custom_setting || self.deprecated_and_hidden;
+        self.queryable && self.createable && !is_set_up && self.associate_entity_type.is_none()
+    }
 }
 
 #[derive(Deserialize)]
@@ -231,6 +261,8 @@ struct DescribedAccess {
 #[serde(rename_all = "camelCase")]
 struct DescribedPicklist {
     name: String,
+    #[serde(rename = "type", default)]
+    kind: String,
     #[serde(default)]
     restricted_picklist: bool,
     #[serde(default)]

@@ -7,6 +7,23 @@ pub(crate) fn identifier(name: &str) -> String {
     format!("\"{}\"", name.replace('"', "\"\""))
 }
 
+/// Returns the identifier as a person would write it: quoted only where it must be.
+pub(crate) fn readable(name: &str) -> String {
+    let starts = name.starts_with(|first: char| first.is_ascii_lowercase() || first == '_');
+    let rest = name
+        .bytes()
+        .all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'_');
+    if starts && rest && !RESERVED.lines().any(|word| word == name) {
+        name.to_owned()
+    } else {
+        identifier(name)
+    }
+}
+
+/// The key words that no column or table may have as its name without quotes (Postgres documentation, "SQL Key Words":
+/// reserved, and reserved except for functions and types).
+const RESERVED: &str = include_str!("reserved_words.txt");
+
 /// Returns the column's name quoted.
 pub(crate) fn column(name: &ColumnName) -> String {
     identifier(name.as_str())

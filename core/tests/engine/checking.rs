@@ -47,6 +47,7 @@ fn column_of(type_name: &str, not_null: bool) -> ColumnFacts {
         not_null,
         generated: false,
         has_default: false,
+        in_primary_key: false,
         enum_values: Vec::new(),
     }
 }

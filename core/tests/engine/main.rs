@@ -24,6 +24,8 @@ mod faults;
 mod fence;
 mod filters;
 mod first_contact;
+mod generating;
+mod generating_tables;
 mod hostile_postgres;
 mod hostile_rows;
 mod hostile_salesforce;

@@ -11,9 +11,9 @@ use syncline::model::cursor::SourceCursor;
 use syncline::model::ids::{FieldName, ObjectName, SalesforceId};
 use syncline::model::schema::{Cascade, ObjectSchema};
 use syncline::ports::salesforce::{
-    ApiUsage, ChangeEvents, EventBatch, EventStream, FilterTrial, Interest, Lane, ObjectAccess,
-    OrgClock, OrgIdentity, ReadBy, ReplayFrom, SalesforceError, SalesforcePort, SalesforceRecord,
-    ScanPage, StreamEnd, Write, WriteOutcome,
+    ApiUsage, ChangeEvents, EventBatch, EventStream, FilterTrial, Interest, Lane, ListedObject,
+    ObjectAccess, OrgClock, OrgIdentity, ReadBy, ReplayFrom, SalesforceError, SalesforcePort,
+    SalesforceRecord, ScanPage, StreamEnd, Write, WriteOutcome,
 };
 use tokio::sync::Notify;
 
@@ -129,12 +129,15 @@ impl SalesforcePort for PausingSalesforce {
         self.inner.describe(object).await
     }
 
-    async fn object_access(&self, object: &ObjectName) -> Result<ObjectAccess, SalesforceError> {
-        self.inner.object_access(object).await
+    async fn describe_with_access(
+        &self,
+        object: &ObjectName,
+    ) -> Result<(ObjectSchema, ObjectAccess), SalesforceError> {
+        self.inner.describe_with_access(object).await
     }
 
-    async fn object_names(&self) -> Result<Vec<String>, SalesforceError> {
-        self.inner.object_names().await
+    async fn objects(&self) -> Result<Vec<ListedObject>, SalesforceError> {
+        self.inner.objects().await
     }
 
     fn know_schema(&self, schema: &ObjectSchema) {

@@ -124,6 +124,18 @@ impl Stage {
         Self::between(self.org.clone(), MAPPING, copy)
     }
 
+    /// Opens a stage between this org and an empty database.
+    pub(crate) async fn empty(org: LocalOrg, mapping: &str) -> Self {
+        Self::between(org, mapping, TestDatabase::empty().await)
+    }
+
+    /// Changes the configuration.
+    pub(crate) fn configure(&mut self, mapping: &str) {
+        let config = Config::parse(mapping).unwrap();
+        self.config = config.tenants[&self.tenant].clone();
+        self.engine = self.engine_of(self.config.clone());
+    }
+
     fn between(org: LocalOrg, mapping: &str, database: TestDatabase) -> Self {
         let client = Arc::new(org.client());
         let salesforce: Arc<dyn SalesforcePort> =

@@ -196,8 +196,10 @@ fn sql_takes_time_and_ids_from_our_functions() {
     assert!(files.len() > 30, "the folders have moved");
     let mut found = Vec::new();
     for file in files {
-        // Generated from the catalogue, so it contains the bodies of our functions.
-        if file.ends_with("schema.sql") {
+        // Generated from the catalogue, so it contains the bodies of our functions; what a person may run on tables of
+        // theirs, which do not need our schema; the key words of Postgres.
+        let others = ["schema.sql", "table_definition.rs", "reserved_words.txt"];
+        if others.iter().any(|other| file.ends_with(other)) {
             continue;
         }
         let text = std::fs::read_to_string(&file).unwrap();

@@ -130,6 +130,9 @@ pub enum ColumnError {
     },
 }
 
+/// The most characters that Postgres allows for a `varchar(n)`.
+const VARCHAR_LENGTH_MAX: u32 = 10_485_760;
+
 /// A length, scale or precision is kept with this many added (Postgres sources, "VARHDRSZ").
 const HEADER: i32 = 4;
 
@@ -182,6 +185,36 @@ impl ColumnType {
                 .filter(|_| is_sized)
                 .and_then(|modifier| unsigned(modifier - HEADER)),
             digits: digits.and_then(unsigned),
+        }
+    }
+
+    /// Returns the type that the column of a new table gets for such a field: the first kind in its row of the type
+    /// table, and for a text the field's length. `None` if no column can hold the field.
+    pub fn for_field(field: &FieldType) -> Option<Self> {
+        let best = *field.kind().row().columns.first()?;
+        let length = field.length();
+        let length = length.filter(|length| (1..=VARCHAR_LENGTH_MAX).contains(length));
+        let kind = match (best, length) {
+            (ColumnKind::Text, Some(_)) => ColumnKind::Varchar,
+            (best, _) => best,
+        };
+        Some(Self {
+            length: length.filter(|_| kind == ColumnKind::Varchar),
+            ..Self::plain(kind)
+        })
+    }
+
+    /// Returns the type of this kind without a length or a scale.
+    pub fn plain(kind: ColumnKind) -> Self {
+        let is_whole = matches!(
+            kind,
+            ColumnKind::Smallint | ColumnKind::Integer | ColumnKind::Bigint
+        );
+        Self {
+            kind,
+            name: <&str>::from(kind).to_owned(),
+            length: None,
+            digits: is_whole.then_some(0),
         }
     }
 

@@ -100,6 +100,7 @@ async fn unmapped_captures(tenant: &Tenant) -> Result<Vec<Finding>, Error> {
         fix: "map it again, or run `syncline install --remove-unmapped`".to_owned(),
         object: Some(object),
         field: None,
+        sql: None,
     });
     Ok(findings.collect())
 }
@@ -111,5 +112,6 @@ fn finding(level: Level, what: String, fix: &str) -> Finding {
         field: None,
         what,
         fix: fix.to_owned(),
+        sql: None,
     }
 }

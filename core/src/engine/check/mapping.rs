@@ -3,10 +3,11 @@
 use super::table::check_table;
 use super::{Finding, Findings, similar};
 use crate::config::{Direction, FieldSync, ObjectSync, Owner};
-use crate::model::column::ColumnKind;
+use crate::model::column::{ColumnKind, ColumnType};
 use crate::model::ids::{ColumnName, FieldName};
 use crate::model::schema::{FieldSchema, FieldType, ObjectSchema};
 use crate::ports::operator_store::{ColumnFacts, RelationKind, TableFacts};
+use crate::store::table_definition::{self, Index, NewColumn};
 
 /// Returns the mismatches between a mapping, its object and its table.
 pub fn check_object(sync: &ObjectSync, schema: &ObjectSchema, table: &TableFacts) -> Vec<Finding> {
@@ -40,26 +41,8 @@ fn check_external_id(
         );
         return;
     };
-    if !field.external_id {
-        findings.error(
-            Some(name),
-            format!("{name} is not marked as an external id"),
-            "tick \"External ID\" on the field in Setup",
-        );
-    }
-    if !field.unique {
-        findings.error(
-            Some(name),
-            format!("{name} is not unique: two records could have the same external id"),
-            "tick \"Unique\" on the field in Setup",
-        );
-    }
-    if !(field.createable && field.updateable) {
-        findings.error(
-            Some(name),
-            format!("our user may not write {name}"),
-            "grant the integration user edit access to the field",
-        );
+    for (what, fix) in key_problems(field) {
+        findings.error(Some(name), what, fix);
     }
     let columns_known = !table.columns.is_empty();
     if columns_known
@@ -79,6 +62,10 @@ fn check_external_id(
                 }
             },
         );
+        if table.kind == RelationKind::Table {
+            let column = &sync.external_id.column;
+            findings.with_sql(table_definition::unique_index(&sync.table, column));
+        }
     }
     for (one, other) in &table.duplicate_keys {
         findings.error(
@@ -89,7 +76,32 @@ fn check_external_id(
     }
     check_own_numbers(sync, table, findings);
     // A record without an external id gets one before its row is inserted, so the column may refuse null.
-    check_column(&sync.external_id.column, name, field, table, findings);
+    check_column((sync, table), &sync.external_id.column, field, findings);
+}
+
+/// Returns what keeps a field from being an external id of the mapping, each with its fix.
+pub(in crate::engine) fn key_problems(field: &FieldSchema) -> Vec<(String, &'static str)> {
+    let name = &field.name;
+    let mut problems = Vec::new();
+    if !field.external_id {
+        problems.push((
+            format!("{name} is not marked as an external id"),
+            "tick \"External ID\" on the field in Setup",
+        ));
+    }
+    if !field.unique {
+        problems.push((
+            format!("{name} is not unique: two records could have the same external id"),
+            "tick \"Unique\" on the field in Setup",
+        ));
+    }
+    if !(field.createable && field.updateable) {
+        problems.push((
+            format!("our user may not write {name}"),
+            "grant the integration user edit access to the field",
+        ));
+    }
+    problems
 }
 
 /// Checks that rows can become records: Salesforce refuses a record without a required field.
@@ -125,6 +137,9 @@ fn check_required_columns(sync: &ObjectSync, table: &TableFacts, findings: &mut 
                 format!("column {name} refuses null, has no default and is not mapped: records cannot become rows"),
                 "map the column, give it a default, allow null in it, or set direction = \"to_salesforce\"",
             );
+            if let Some(sql) = table_definition::need_no_value(&sync.table, name, column) {
+                findings.with_sql(sql);
+            }
         }
     }
 }
@@ -157,17 +172,8 @@ fn check_field(
         );
         return;
     };
-    if let FieldType::Unsupported { name: type_name } = &field.field_type {
-        findings.error(
-            Some(name),
-            format!("fields of type {type_name} cannot be mapped"),
-            match type_name.as_str() {
-                "address" | "location" => {
-                    "map its parts, which are fields too, such as BillingCity or Place__Latitude__s"
-                }
-                _ => "leave it out",
-            },
-        );
+    if let Some((what, fix)) = unmappable(&field.field_type) {
+        findings.error(Some(name), what, fix);
         return;
     }
     if let (Some(parent), Some(to)) = (&mapping.references, field.field_type.targets())
@@ -187,8 +193,8 @@ fn check_field(
         );
     }
     check_writeable(sync, field, mapping.owner, findings);
-    check_column(&mapping.column, name, field, table, findings);
-    check_null(&mapping.column, field, table, findings);
+    check_column((sync, table), &mapping.column, field, findings);
+    check_null((sync, table), &mapping.column, field, findings);
     if let Some(rows) = table
         .content
         .as_ref()
@@ -204,6 +210,20 @@ fn check_field(
         );
     }
     check_empty_rows((name, mapping), sync, table, findings);
+}
+
+/// Returns why no column can hold fields of this type, and what to do; `None` if one can.
+pub(in crate::engine) fn unmappable(field_type: &FieldType) -> Option<(String, &'static str)> {
+    let FieldType::Unsupported { name } = field_type else {
+        return None;
+    };
+    let fix = match name.as_str() {
+        "address" | "location" => {
+            "map its parts, which are fields too, such as BillingCity or Place__Latitude__s"
+        }
+        _ => "leave it out",
+    };
+    Some((format!("fields of type {name} cannot be mapped"), fix))
 }
 
 /// Finds rows that cannot become records, because they lack a value that Salesforce requires.
@@ -288,12 +308,12 @@ fn check_writeable(
 }
 
 fn check_column(
+    (sync, table): (&ObjectSync, &TableFacts),
     column: &ColumnName,
-    name: &FieldName,
     field: &FieldSchema,
-    table: &TableFacts,
     findings: &mut Findings<'_>,
 ) {
+    let name = &field.name;
     if table.columns.is_empty() {
         return;
     }
@@ -307,6 +327,9 @@ fn check_column(
                 table.columns.keys().map(ColumnName::as_str),
             ),
         );
+        if let Some(sql) = add_column(sync, column, field) {
+            findings.with_sql(sql);
+        }
         return;
     };
     if facts.generated {
@@ -325,17 +348,49 @@ fn check_column(
             ),
             &column_advice(&field.field_type),
         );
+        if let Some(sql) = change_type(sync, column, field) {
+            findings.with_sql(sql);
+        }
         return;
     }
+    let known = findings.found.len();
     check_length(column, field, facts, findings);
     check_digits(column, field, facts, findings);
+    if findings.found.len() > known
+        && let Some(sql) = change_type(sync, column, field)
+    {
+        findings.with_sql(sql);
+    }
+}
+
+/// Returns the statement that adds a column for a field. A lookup's column has the type of the parent's, which is not
+/// known here.
+fn add_column(sync: &ObjectSync, column: &ColumnName, field: &FieldSchema) -> Option<String> {
+    let is_key = field.name == sync.external_id.field;
+    let is_lookup = field.field_type.targets().is_some();
+    let column_type = ColumnType::for_field(&field.field_type).filter(|_| !is_lookup)?;
+    let column = NewColumn {
+        name: column.clone(),
+        column_type,
+        not_null: false,
+        index: if is_key { Index::Unique } else { Index::None },
+        choices: None,
+    };
+    Some(table_definition::add_column(&sync.table, &column))
+}
+
+/// Returns the statement that gives a column the type of a new one for its field.
+fn change_type(sync: &ObjectSync, column: &ColumnName, field: &FieldSchema) -> Option<String> {
+    let is_lookup = field.field_type.targets().is_some();
+    let to = ColumnType::for_field(&field.field_type).filter(|_| !is_lookup)?;
+    Some(table_definition::change_type(&sync.table, column, &to))
 }
 
 /// Checks that an empty field can be written to the column.
 fn check_null(
+    (sync, table): (&ObjectSync, &TableFacts),
     column: &ColumnName,
     field: &FieldSchema,
-    table: &TableFacts,
     findings: &mut Findings<'_>,
 ) {
     let name = &field.name;
@@ -346,6 +401,7 @@ fn check_null(
             format!("column {column} refuses null, {name} may be empty: such records are parked"),
             "allow null in the column",
         );
+        findings.with_sql(table_definition::allow_null(&sync.table, column));
     }
 }
 

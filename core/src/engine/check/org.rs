@@ -48,6 +48,7 @@ async fn look_for_events(tenant: &Tenant, mapped: &MappedObject) -> Option<Findi
         field: None,
         what,
         fix: fix.to_owned(),
+        sql: None,
     })
 }
 
@@ -104,6 +105,7 @@ async fn try_filter(
         field: None,
         what,
         fix: fix.to_owned(),
+        sql: None,
     }))
 }
 
@@ -161,12 +163,13 @@ fn mask(object: &ObjectName, name: &FieldName, permitted: Option<bool>) -> Findi
         field: Some(name.clone()),
         what,
         fix: fix.to_owned(),
+        sql: None,
     }
 }
 
 pub(super) async fn unknown_object(tenant: &Tenant, object: &ObjectName) -> Finding {
     // Without the list there is no suggestion.
-    let known = tenant.salesforce.object_names().await.unwrap_or_default();
+    let known = tenant.salesforce.objects().await.unwrap_or_default();
     Finding {
         level: Level::Error,
         object: Some(object.clone()),
@@ -175,7 +178,8 @@ pub(super) async fn unknown_object(tenant: &Tenant, object: &ObjectName) -> Find
         fix: similar::fix(
             "correct its name in syncline.toml, or grant the integration user access",
             object.as_str(),
-            known.iter().map(String::as_str),
+            known.iter().map(|object| object.name.as_str()),
         ),
+        sql: None,
     }
 }

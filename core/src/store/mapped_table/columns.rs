@@ -84,6 +84,7 @@ pub(crate) async fn read_columns(
                     not_null: row.not_null,
                     generated: row.generated,
                     has_default: row.has_default,
+                    in_primary_key: row.key_place.is_some(),
                     enum_values: row.enum_values,
                 },
                 key_place: row.key_place,

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 use sqlx::AssertSqlSafe;
 
-use crate::model::ids::{FieldName, TableName};
+use crate::model::ids::{FieldName, RelationName, TableName};
 use crate::ports::operator_store::{MissingGrant, Parent, RelationKind, TableContent, TableFacts};
 use crate::ports::{MappedObject, StoreError};
 use crate::store::mapped_table::columns::read_columns;
@@ -49,7 +49,9 @@ pub(crate) async fn table_facts(
         ..TableFacts::default()
     };
     if facts.columns.is_empty() {
-        facts.other_tables = table_names(tx).await?;
+        let others = table_names(tx).await?.into_iter();
+        let others = others.map(|table| format!("{}.{}", table.schema, table.table));
+        facts.other_tables = others.collect();
         return Ok(facts);
     }
     facts.foreign_keys = foreign_keys(tx, mapped).await?;
@@ -211,25 +213,32 @@ async fn relation_kind(tx: &mut Tx, table: &TableName) -> Result<RelationKind, S
     })
 }
 
-/// Most tables whose names are compared with one that does not exist.
+/// Most tables whose names are read: they are searched for one that may have been meant.
 const TABLES_MAX: i64 = 1_000;
 
-/// Returns the names of tables that may have been meant, as `schema.table`.
-async fn table_names(tx: &mut Tx) -> Result<Vec<String>, StoreError> {
-    tx.values(
+/// Returns the names of the database's tables, of at most [`TABLES_MAX`].
+pub(crate) async fn table_names(tx: &mut Tx) -> Result<Vec<TableName>, StoreError> {
+    let names: Vec<(String, String)> = tx.rows(
         "reading the names of tables",
-        sqlx::query_scalar(
-            "select namespace.nspname || '.' || class.relname
+        sqlx::query_as(
+            "select namespace.nspname::text, class.relname::text
             from pg_class as class
             join pg_namespace as namespace on namespace.oid = class.relnamespace
             where class.relkind in ('r', 'p')
             and namespace.nspname not in ('pg_catalog', 'information_schema', 'pg_toast', 'syncline')
-            order by 1
+            and not class.relispartition
+            order by 1, 2
             limit $1",
         )
         .bind(TABLES_MAX),
     )
-    .await
+    .await?;
+    let names = names.into_iter().filter_map(|(schema, table)| {
+        let schema = RelationName::parse(&schema).ok()?;
+        let table = RelationName::parse(&table).ok()?;
+        Some(TableName { schema, table })
+    });
+    Ok(names.collect())
 }
 
 /// Returns whether capture was ever installed for the object, and whether it is now as it should be. Without a

@@ -2,7 +2,7 @@
 
 use async_trait::async_trait;
 
-use crate::model::ids::TenantId;
+use crate::model::ids::{TableName, TenantId};
 use crate::ports::database::FoundDatabase;
 use crate::ports::operator_store::{MissingGrant, Parent, TableFacts};
 use crate::ports::{MappedObject, OperatorStore, StoreError};
@@ -46,5 +46,12 @@ impl OperatorStore for PgStore {
         let facts = facts::table_facts(&mut tx, mapped, parents).await?;
         tx.rollback().await?;
         Ok(facts)
+    }
+
+    async fn table_names(&self) -> Result<Vec<TableName>, StoreError> {
+        let mut tx = self.begin().await?;
+        let names = facts::table_names(&mut tx).await?;
+        tx.rollback().await?;
+        Ok(names)
     }
 }

@@ -91,10 +91,10 @@ pub(crate) fn describe(bytes: &[u8]) {
         }
         Err(error) => check_error(&error, body),
     }
-    if let Err(error) = finished(org.object_access(&object("Account"))) {
+    if let Err(error) = finished(org.describe_with_access(&object("Account"))) {
         check_error(&error, body);
     }
-    if let Err(error) = finished(org.object_names()) {
+    if let Err(error) = finished(org.objects()) {
         check_error(&error, body);
     }
 }
