@@ -139,6 +139,9 @@ create table syncline.sync_schema (
     tenant text not null,
     object text not null,
     described jsonb not null,
+    -- When, and how often work had been replayed until then: a process that starts soon after need not ask again.
+    described_at timestamptz not null default syncline.clock(),
+    replays bigint not null default 0,
     -- The mapped fields that both sides had last: every record is read and planned again when another one is added.
     used_fields text[],
     constraint sync_schema_pkey primary key (tenant, object)

@@ -223,6 +223,8 @@
 -- table sync_schema.tenant text not null
 -- table sync_schema.object text not null
 -- table sync_schema.described jsonb not null
+-- table sync_schema.described_at timestamp with time zone not null default syncline.clock()
+-- table sync_schema.replays bigint not null default 0
 -- table sync_schema.used_fields text[]
 -- table sync_seen.tenant text not null
 -- table sync_seen.org_epoch bigint not null

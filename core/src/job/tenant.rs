@@ -1,8 +1,8 @@
 //! One tenant of the engine: its configuration, its two sides, and its mapped objects.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
+use std::sync::atomic::{AtomicI64, Ordering};
 
 use tokio::sync::Mutex;
 
@@ -11,7 +11,9 @@ use crate::model::ids::{ColumnName, FieldName, ObjectName, SalesforceId, TenantI
 use crate::model::schema::ObjectSchema;
 
 use crate::ports::database::DatabaseState;
-use crate::ports::job_store::{Control, MappedSchemas, OrgMatch, UsableFields, WithheldField};
+use crate::ports::job_store::{
+    Control, KnownSchema, MappedSchemas, OrgMatch, UsableFields, WithheldField,
+};
 use crate::ports::salesforce::{Changes, Interest};
 use crate::ports::{
     FencePort, IdSource, MappedObject, MappedTable, SalesforceError, SalesforcePort, Store,
@@ -50,8 +52,8 @@ pub(crate) struct Tenant {
     /// Locked while loading, so that jobs that start at once load only once.
     loaded: Mutex<Option<Arc<MappedObjects>>>,
     active_until_ms: AtomicI64,
-    /// An error has contradicted what is loaded.
-    is_contradicted: AtomicBool,
+    /// How old a schema may be that is used without asking the org: less after an error that contradicts one.
+    schema_age_ms_max: AtomicI64,
     /// How often a person replayed work, as far as this process knows.
     replays: AtomicI64,
     /// When the org was last asked of which objects change events arrive.
@@ -100,7 +102,7 @@ impl Tenant {
             fence: None,
             loaded: Mutex::new(None),
             active_until_ms: AtomicI64::new(i64::MIN),
-            is_contradicted: AtomicBool::new(false),
+            schema_age_ms_max: AtomicI64::new(DESCRIBE_CACHE_MS),
             replays: AtomicI64::new(0),
             events_asked_at_ms: AtomicI64::new(i64::MIN),
             other_org: Mutex::new(None),
@@ -139,12 +141,9 @@ impl Tenant {
         let mut loaded = self.loaded.lock().await;
         // Before anything is described: what is replayed meanwhile is not known to be described.
         let replays = self.replays.load(Ordering::Relaxed);
+        let age_ms_max = self.schema_age_ms_max.load(Ordering::Relaxed);
         if let Some(mapped_objects) = loaded.as_ref() {
             let age_ms = now_ms - mapped_objects.loaded_at_ms;
-            let age_ms_max = match self.is_contradicted.load(Ordering::Relaxed) {
-                true => CONTRADICTED_CACHE_MS,
-                false => DESCRIBE_CACHE_MS,
-            };
             if age_ms < age_ms_max && mapped_objects.replays >= replays {
                 return Ok(Arc::clone(mapped_objects));
             }
@@ -152,15 +151,21 @@ impl Tenant {
                 self.salesforce.forget_schema(&mapped.sync.object);
             }
         }
-        let mapped_objects = Arc::new(self.load(now_ms, replays).await?);
-        self.is_contradicted.store(false, Ordering::Relaxed);
+        let mapped_objects = Arc::new(self.load(now_ms, age_ms_max, replays).await?);
+        self.schema_age_ms_max
+            .store(DESCRIBE_CACHE_MS, Ordering::Relaxed);
         *loaded = Some(Arc::clone(&mapped_objects));
         Ok(mapped_objects)
     }
 
-    /// Loads what both sides have now. What Salesforce cannot tell now is used as last known; an object that was
-    /// never described is left out.
-    async fn load(&self, now_ms: i64, replays: i64) -> Result<MappedObjects, Error> {
+    /// Loads what both sides have now. What another process was told by Salesforce less than `age_ms_max` ago is not asked
+    /// again; what Salesforce cannot tell now is used as last known; an object that was never described is left out.
+    async fn load(
+        &self,
+        now_ms: i64,
+        age_ms_max: i64,
+        replays: i64,
+    ) -> Result<MappedObjects, Error> {
         let tenant = &self.config.tenant;
         let mut known = self.store.known_schemas(tenant).await?;
         self.leave_other_org(now_ms).await?;
@@ -178,15 +183,15 @@ impl Tenant {
         let config_hash: Arc<str> = Arc::from(self.config.config_hash.as_str());
         let mut loaded = LoadedObjects::default();
         for sync in &self.config.objects {
-            let schema = match self.described(&sync.object, &mut known.objects).await {
-                Ok(found) => {
-                    let regained = found.regained.then(|| sync.object.clone());
-                    loaded.regained.extend(regained);
-                    loaded
-                        .described
-                        .extend(found.is_new.then(|| found.schema.clone()));
-                    found.schema
-                }
+            let known = known.objects.remove(&sync.object);
+            let is_current =
+                |known: &KnownSchema| known.age_ms < age_ms_max && known.replays >= replays;
+            let found = match known {
+                Some(known) if is_current(&known) => Ok(self.described_lately(known)),
+                known => self.described(&sync.object, known).await,
+            };
+            let schema = match found {
+                Ok(found) => loaded.take(found),
                 Err(error) => {
                     loaded.leave_out(tenant, sync, error);
                     continue;
@@ -216,7 +221,9 @@ impl Tenant {
         });
         let schemas = MappedSchemas {
             user,
-            described: loaded.described,
+            asked: loaded.asked,
+            replays,
+            changed: loaded.changed,
             regained: loaded.regained,
             withheld: loaded.withheld,
             usable: usable.collect(),
@@ -226,7 +233,7 @@ impl Tenant {
             list: loaded.list,
             user: schemas.user,
             organization_id,
-            loaded_at_ms: now_ms,
+            loaded_at_ms: now_ms - loaded.age_ms,
             replays,
         })
     }
@@ -273,15 +280,17 @@ impl Tenant {
     async fn described(
         &self,
         object: &ObjectName,
-        known: &mut BTreeMap<ObjectName, ObjectSchema>,
+        known: Option<KnownSchema>,
     ) -> Result<FoundSchema, SalesforceError> {
-        match (self.salesforce.describe(object).await, known.remove(object)) {
+        let known = known.map(|known| known.schema);
+        match (self.salesforce.describe(object).await, known) {
             (Ok(mut schema), known) => {
                 let regained = known.as_ref().is_some_and(|known| schema.follow(known));
                 Ok(FoundSchema {
                     is_new: known.as_ref() != Some(&schema),
                     regained,
                     schema,
+                    told: Told::Now,
                 })
             }
             (Err(error), Some(known)) => {
@@ -294,9 +303,24 @@ impl Tenant {
                     schema: known,
                     is_new: false,
                     regained: false,
+                    told: Told::Before,
                 })
             }
             (Err(error), None) => Err(error),
+        }
+    }
+
+    /// Returns the schema that a process was told a moment ago: functions start often and are many, and Salesforce counts
+    /// each describe.
+    fn described_lately(&self, known: KnownSchema) -> FoundSchema {
+        self.salesforce.know_schema(&known.schema);
+        FoundSchema {
+            schema: known.schema,
+            is_new: false,
+            regained: false,
+            told: Told::Lately {
+                age_ms: known.age_ms,
+            },
         }
     }
 
@@ -307,7 +331,13 @@ impl Tenant {
 
     /// Notes that an error contradicts what is loaded: it is loaded again soon.
     pub(crate) fn reload_soon(&self) {
-        self.is_contradicted.store(true, Ordering::Relaxed);
+        self.schema_age_ms_max
+            .fetch_min(CONTRADICTED_CACHE_MS, Ordering::Relaxed);
+    }
+
+    /// Has the org asked about every object the next time, whatever other processes were told.
+    pub(crate) fn reload_now(&self) {
+        self.schema_age_ms_max.store(0, Ordering::Relaxed);
     }
 
     /// Returns whether it is time to ask the org of which objects change events arrive, and begins to.
@@ -359,19 +389,49 @@ struct FoundSchema {
     is_new: bool,
     /// Our user may write a field again.
     regained: bool,
+    told: Told,
+}
+
+/// When Salesforce told a schema.
+#[derive(Clone, Copy)]
+enum Told {
+    Now,
+    /// Another process, so long ago.
+    Lately {
+        age_ms: i64,
+    },
+    /// It was asked and cannot tell now.
+    Before,
 }
 
 /// What loading has found so far.
 #[derive(Default)]
 struct LoadedObjects {
     list: Vec<MappedObject>,
-    described: Vec<ObjectSchema>,
+    asked: Vec<ObjectName>,
+    changed: Vec<ObjectSchema>,
+    /// Age of the oldest schema that was not asked for now.
+    age_ms: i64,
     regained: Vec<ObjectName>,
     withheld: Vec<WithheldField>,
     first_error: Option<SalesforceError>,
 }
 
 impl LoadedObjects {
+    /// Notes what was found of an object, and returns its schema.
+    fn take(&mut self, found: FoundSchema) -> ObjectSchema {
+        let object = &found.schema.object;
+        match found.told {
+            Told::Now => self.asked.push(object.clone()),
+            Told::Lately { age_ms } => self.age_ms = self.age_ms.max(age_ms),
+            Told::Before => {}
+        }
+        self.regained.extend(found.regained.then(|| object.clone()));
+        self.changed
+            .extend(found.is_new.then(|| found.schema.clone()));
+        found.schema
+    }
+
     /// Leaves out an object of which nothing is known.
     fn leave_out(&mut self, tenant: &TenantId, sync: &ObjectSync, error: SalesforceError) {
         tracing::error!(%tenant, object = %sync.object, %error, "an object cannot be described; it is left out");

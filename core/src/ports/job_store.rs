@@ -298,7 +298,18 @@ pub struct KnownSchemas {
     /// The org and our user in it.
     pub org: Option<(SalesforceId, SalesforceId)>,
     /// Its objects, as last described.
-    pub objects: BTreeMap<ObjectName, ObjectSchema>,
+    pub objects: BTreeMap<ObjectName, KnownSchema>,
+}
+
+/// How an object was last described, by whichever process.
+#[derive(Debug, Clone, PartialEq)]
+pub struct KnownSchema {
+    /// Its schema.
+    pub schema: ObjectSchema,
+    /// How long ago that was.
+    pub age_ms: i64,
+    /// How often stopped work of the tenant had been replayed by then.
+    pub replays: i64,
 }
 
 /// What is known now of a tenant's org.
@@ -307,7 +318,11 @@ pub struct MappedSchemas {
     /// Our user.
     pub user: SalesforceId,
     /// The objects that were described now.
-    pub described: Vec<ObjectSchema>,
+    pub asked: Vec<ObjectName>,
+    /// How often stopped work had been replayed before that.
+    pub replays: i64,
+    /// Those of them whose schema is another one than before.
+    pub changed: Vec<ObjectSchema>,
     /// The objects of which our user may write a field again.
     pub regained: Vec<ObjectName>,
     /// Every mapped field that a side lacks.

@@ -318,6 +318,7 @@ async fn hidden_field_leaves_its_records_unverified() {
     stage
         .org
         .restrict(&json!({"hidden_fields": ["Account.Phone"]}));
+    stage.age_schemas().await;
     let engine = stage.engine_of(stage.config.clone());
     stage
         .salesforce

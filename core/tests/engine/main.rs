@@ -19,6 +19,7 @@ mod connections;
 mod crashes;
 mod delete_guard;
 mod deleted_records;
+mod describes;
 mod edit_times;
 mod faults;
 mod fence;

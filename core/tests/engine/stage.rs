@@ -349,9 +349,16 @@ impl Stage {
     pub(crate) async fn pass_seconds(&self, seconds: u32) {
         self.sql(&format!(
             "update syncline.sync_task set due_at = due_at - interval '{seconds} seconds';
-            update syncline.sync_outage set retry_at = retry_at - interval '{seconds} seconds'"
+            update syncline.sync_outage set retry_at = retry_at - interval '{seconds} seconds';
+            update syncline.sync_schema set described_at = described_at - interval '{seconds} seconds'"
         ))
         .await;
+    }
+
+    /// Lets so much time pass since the org was described that the next process asks it again.
+    pub(crate) async fn age_schemas(&self) {
+        self.sql("update syncline.sync_schema set described_at = described_at - interval '1 hour'")
+            .await;
     }
 
     /// Makes every lease of a record expire.

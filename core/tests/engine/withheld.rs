@@ -26,7 +26,8 @@ async fn with_account() -> (Stage, String) {
 }
 
 /// A worker that has read no schema and no table yet.
-fn new_worker(stage: &Stage) -> SyncEngine {
+async fn new_worker(stage: &Stage) -> SyncEngine {
+    stage.age_schemas().await;
     let client = Arc::new(stage.org.client());
     let salesforce = PausingSalesforce::new(client, &stage.org, PauseAt::Never);
     stage.worker("second", Arc::new(stage.store.clone()), salesforce)
@@ -62,7 +63,7 @@ async fn hidden_field_is_withheld_until_it_is_shown() {
     stage
         .org
         .restrict(&json!({"hidden_fields": ["Account.Phone"]}));
-    let worker = new_worker(&stage);
+    let worker = new_worker(&stage).await;
     stage.org.update(&ada, json!({"Industry": "Media"}));
     stage
         .sql("update account set name = 'Ada Ltd', phone = '2'")
@@ -77,7 +78,7 @@ async fn hidden_field_is_withheld_until_it_is_shown() {
     );
 
     stage.org.restrict(&json!({}));
-    run(&stage, &new_worker(&stage)).await;
+    run(&stage, &new_worker(&stage).await).await;
     assert_eq!(withheld(&stage).await, Vec::<String>::new());
     assert_eq!(stage.org.value(&ada, "Phone").as_deref(), Some("2"));
     stage.assert_equal().await;
@@ -90,11 +91,11 @@ async fn edits_of_a_field_made_read_only_wait_for_the_right() {
         .org
         .restrict(&json!({"read_only_fields": ["Account.Phone"]}));
     // Each worker describes the org again: the field is known to have been writeable.
-    run(&stage, &new_worker(&stage)).await;
+    run(&stage, &new_worker(&stage).await).await;
     stage
         .sql("update account set name = 'Ada Ltd', phone = '2'")
         .await;
-    run(&stage, &new_worker(&stage)).await;
+    run(&stage, &new_worker(&stage).await).await;
     assert_eq!(stage.org.value(&ada, "Name").as_deref(), Some("Ada Ltd"));
     assert_eq!(stage.org.value(&ada, "Phone").as_deref(), Some("1"));
     assert_eq!(stage.one("select phone from account").await, json!("2"));
@@ -106,16 +107,16 @@ async fn edits_of_a_field_made_read_only_wait_for_the_right() {
     stage.org.update(&ada, json!({"Industry": "Media"}));
     let bob = json!({"Name": "Bob", "Phone": "5", "External_Id__c": "a-2"});
     let bob = stage.org.insert("Account", bob);
-    run(&stage, &new_worker(&stage)).await;
+    run(&stage, &new_worker(&stage).await).await;
     stage.org.update(&bob, json!({"Phone": "6"}));
-    run(&stage, &new_worker(&stage)).await;
+    run(&stage, &new_worker(&stage).await).await;
     let shown = stage
         .one("select string_agg(phone || coalesce(industry, ''), ' ' order by external_id) from account")
         .await;
     assert_eq!(shown, json!("2Media 6"));
 
     stage.org.restrict(&json!({}));
-    run(&stage, &new_worker(&stage)).await;
+    run(&stage, &new_worker(&stage).await).await;
     assert_eq!(stage.org.value(&ada, "Phone").as_deref(), Some("2"));
     assert_eq!(stage.tasks().await, Vec::<serde_json::Value>::new());
     stage.assert_equal().await;
@@ -131,9 +132,9 @@ async fn field_that_was_never_writeable_is_salesforces() {
     stage.sql("delete from syncline.sync_schema").await;
     let fields = json!({"Name": "Ada", "Phone": "1", "External_Id__c": "a-1"});
     stage.org.insert("Account", fields);
-    run(&stage, &new_worker(&stage)).await;
+    run(&stage, &new_worker(&stage).await).await;
     stage.sql("update account set phone = '2'").await;
-    run(&stage, &new_worker(&stage)).await;
+    run(&stage, &new_worker(&stage).await).await;
     assert_eq!(stage.one("select phone from account").await, json!("1"));
     assert_eq!(stage.tasks().await, Vec::<serde_json::Value>::new());
 }
@@ -144,7 +145,7 @@ async fn renamed_column_withholds_its_field_alone() {
     stage
         .sql("alter table account rename column phone to telephone")
         .await;
-    let worker = new_worker(&stage);
+    let worker = new_worker(&stage).await;
     stage
         .org
         .update(&ada, json!({"Industry": "Media", "Phone": "2"}));
@@ -160,7 +161,7 @@ async fn renamed_column_withholds_its_field_alone() {
     stage
         .sql("alter table account rename column telephone to phone")
         .await;
-    run(&stage, &new_worker(&stage)).await;
+    run(&stage, &new_worker(&stage).await).await;
     assert_eq!(stage.one("select phone from account").await, json!("2"));
     stage.assert_equal().await;
 }
@@ -175,7 +176,7 @@ async fn rows_are_captured_while_the_org_refuses_sign_ins() {
     stage
         .org
         .fault(&refused.once().times(ALWAYS).on("oauth2/token"));
-    let worker = new_worker(&stage);
+    let worker = new_worker(&stage).await;
     stage
         .sql("insert into account (external_id, name) values ('a-2', 'Bob')")
         .await;
@@ -198,7 +199,7 @@ async fn object_that_cannot_be_described_stops_no_other() {
     };
     let describe = "sobjects/Contact/describe";
     stage.org.fault(&broken.once().times(ALWAYS).on(describe));
-    let worker = new_worker(&stage);
+    let worker = new_worker(&stage).await;
     stage.org.update(&ada, json!({"Phone": "2"}));
     stage.sql("update account set name = 'Ada Ltd'").await;
     run(&stage, &worker).await;

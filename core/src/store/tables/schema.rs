@@ -8,7 +8,7 @@ use sqlx::types::Json;
 use crate::model::ids::{ObjectName, SalesforceId, TenantId};
 use crate::model::schema::ObjectSchema;
 use crate::ports::StoreError;
-use crate::ports::job_store::{KnownSchemas, MappedSchemas, WithheldField};
+use crate::ports::job_store::{KnownSchema, KnownSchemas, MappedSchemas, WithheldField};
 use crate::store::error::corrupt;
 use crate::store::tables::task::work_for;
 use crate::store::transaction::{Tx, recordset};
@@ -44,16 +44,28 @@ pub(crate) async fn known_schemas(
         )),
         None => None,
     };
-    let rows: Vec<(String, Json<ObjectSchema>)> = tx
+    let rows: Vec<(String, Json<ObjectSchema>, i64, i64)> = tx
         .rows(
             "reading known schemas",
-            sqlx::query_as("select object, described from syncline.sync_schema where tenant = $1")
-                .bind(tenant.as_str()),
+            sqlx::query_as(
+                "select object, described,
+                    (extract(epoch from syncline.clock() - described_at) * 1000)::bigint, replays
+                from syncline.sync_schema
+                where tenant = $1",
+            )
+            .bind(tenant.as_str()),
         )
         .await?;
-    let objects: Result<BTreeMap<ObjectName, ObjectSchema>, StoreError> = rows
+    let objects: Result<BTreeMap<ObjectName, KnownSchema>, StoreError> = rows
         .into_iter()
-        .map(|(object, Json(schema))| Ok((ObjectName::parse(&object).map_err(corrupt)?, schema)))
+        .map(|(object, Json(schema), age_ms, replays)| {
+            let known = KnownSchema {
+                schema,
+                age_ms,
+                replays,
+            };
+            Ok((ObjectName::parse(&object).map_err(corrupt)?, known))
+        })
         .collect();
     Ok(KnownSchemas {
         org,
@@ -81,7 +93,7 @@ pub(crate) async fn keep_schemas(
     )
     .await?;
     let (objects, described): (Vec<&str>, Vec<Json<&ObjectSchema>>) = schemas
-        .described
+        .changed
         .iter()
         .map(|schema| (schema.object.as_str(), Json(schema)))
         .unzip();
@@ -100,6 +112,21 @@ pub(crate) async fn keep_schemas(
         .bind(tenant.as_str())
         .bind(objects)
         .bind(described),
+    )
+    .await?;
+    let asked: Vec<&str> = schemas.asked.iter().map(ObjectName::as_str).collect();
+    tx.run(
+        "noting when objects were described",
+        sqlx::query(
+            "update syncline.sync_schema
+            set described_at = syncline.clock(),
+                replays = $3
+            where tenant = $1
+            and object = any($2)",
+        )
+        .bind(tenant.as_str())
+        .bind(asked)
+        .bind(schemas.replays),
     )
     .await?;
     let mut again = newly_used(tx, tenant, schemas).await?;
