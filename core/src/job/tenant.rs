@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicI64, Ordering};
 use tokio::sync::Mutex;
 
 use crate::config::{ObjectSync, TenantConfig};
-use crate::model::ids::{ColumnName, FieldName, ObjectName, SalesforceId, TenantId};
+use crate::model::ids::{ColumnName, FieldName, ObjectName, OrgEpoch, SalesforceId, TenantId};
 use crate::model::schema::ObjectSchema;
 
 use crate::ports::database::DatabaseState;
@@ -170,16 +170,7 @@ impl Tenant {
         let mut known = self.store.known_schemas(tenant).await?;
         self.leave_other_org(now_ms).await?;
         let (organization_id, user) = self.identity(known.org).await?;
-        let org_epoch = match self.store.register_org(tenant, &organization_id).await? {
-            OrgMatch::Known(org_epoch) => org_epoch,
-            OrgMatch::Other { known } => {
-                let found = organization_id;
-                let other = OtherOrg { known, found };
-                *self.other_org.lock().await = Some((now_ms, other.clone()));
-                return Err(self.is_other(other));
-            }
-        };
-        self.salesforce.use_org(&organization_id);
+        let org_epoch = self.enter_org(now_ms, &organization_id).await?;
         let config_hash: Arc<str> = Arc::from(self.config.config_hash.as_str());
         let mut loaded = LoadedObjects::default();
         for sync in &self.config.objects {
@@ -236,6 +227,27 @@ impl Tenant {
             loaded_at_ms: now_ms - loaded.age_ms,
             replays,
         })
+    }
+
+    /// Returns the epoch of the org that the login leads to. Fails if the records belong to another one.
+    async fn enter_org(
+        &self,
+        now_ms: i64,
+        organization_id: &SalesforceId,
+    ) -> Result<OrgEpoch, Error> {
+        let tenant = &self.config.tenant;
+        match self.store.register_org(tenant, organization_id).await? {
+            OrgMatch::Known(org_epoch) => {
+                self.salesforce.use_org(organization_id);
+                Ok(org_epoch)
+            }
+            OrgMatch::Other { known } => {
+                let found = organization_id.clone();
+                let other = OtherOrg { known, found };
+                *self.other_org.lock().await = Some((now_ms, other.clone()));
+                Err(self.is_other(other))
+            }
+        }
     }
 
     /// Signs in again if the last login led to another org: it may have been corrected. Fails if that was found only a

@@ -114,21 +114,7 @@ pub(crate) async fn keep_schemas(
         .bind(described),
     )
     .await?;
-    let asked: Vec<&str> = schemas.asked.iter().map(ObjectName::as_str).collect();
-    tx.run(
-        "noting when objects were described",
-        sqlx::query(
-            "update syncline.sync_schema
-            set described_at = syncline.clock(),
-                replays = $3
-            where tenant = $1
-            and object = any($2)",
-        )
-        .bind(tenant.as_str())
-        .bind(asked)
-        .bind(schemas.replays),
-    )
-    .await?;
+    note_described(tx, tenant, schemas).await?;
     let mut again = newly_used(tx, tenant, schemas).await?;
     again.extend(end_withheld(tx, tenant, schemas).await?);
     plan_again(tx, tenant, ALL_RECORDS, &again).await?;
@@ -148,6 +134,29 @@ pub(crate) async fn keep_schemas(
         )
         .bind(tenant.as_str())
         .bind(recordset(&schemas.withheld)),
+    )
+    .await?;
+    Ok(())
+}
+
+async fn note_described(
+    tx: &mut Tx,
+    tenant: &TenantId,
+    schemas: &MappedSchemas,
+) -> Result<(), StoreError> {
+    let asked: Vec<&str> = schemas.asked.iter().map(ObjectName::as_str).collect();
+    tx.run(
+        "noting when objects were described",
+        sqlx::query(
+            "update syncline.sync_schema
+            set described_at = syncline.clock(),
+                replays = $3
+            where tenant = $1
+            and object = any($2)",
+        )
+        .bind(tenant.as_str())
+        .bind(asked)
+        .bind(schemas.replays),
     )
     .await?;
     Ok(())
