@@ -44,6 +44,7 @@ pub(super) async fn generate(
         }
     }
     let printed = match (&asked.mapping, &asked.sql) {
+        (None, None) if sql.is_empty() => mapping.clone(),
         (None, None) => format!("# For syncline.toml:\n\n{mapping}\n-- For the database:\n\n{sql}"),
         (None, Some(_)) => format!("\n{mapping}"),
         (Some(_), None) => sql.clone(),
@@ -131,11 +132,13 @@ fn summary(generated: &Generated, mapping: Option<&Path>, sql: Option<&Path>) ->
         .iter()
         .map(|draft| draft.left_out.len())
         .sum();
-    let mut summary = format!(
-        "{}: objects mapped: {}, with {fields} fields; left out, each with its reason: {left_out} fields\n",
-        generated.tenant,
-        generated.objects.len(),
-    );
+    let mut summary = match generated.objects.len() {
+        0 => format!("{}: no object is mapped\n", generated.tenant),
+        objects => format!(
+            "{}: objects mapped: {objects}, with {fields} fields; left out, each with its reason: {left_out} fields\n",
+            generated.tenant
+        ),
+    };
     for line in generated.not_mapped() {
         summary.push_str(&format!("  {line}\n"));
     }
@@ -150,7 +153,7 @@ fn summary(generated: &Generated, mapping: Option<&Path>, sql: Option<&Path>) ->
     }
     if !generated.objects.is_empty() {
         let run = match sql {
-            Some(path) => format!("run {} in the database", path.display()),
+            Some(path) => format!("run {} in the database (psql -f)", path.display()),
             None => "run the SQL in the database".to_owned(),
         };
         let add = match mapping {

@@ -6,7 +6,7 @@ use super::fields::{Parents, Source, Wanted};
 use super::names::names;
 use super::{Draft, GenerateOptions, Picklists};
 use crate::config::Direction;
-use crate::model::ids::ColumnName;
+use crate::model::ids::{ColumnName, FieldName};
 use crate::ports::operator_store::{RelationKind, TableFacts};
 use crate::store::table_definition::PRIMARY_KEY;
 use crate::store::{NewColumn, NewTable};
@@ -15,7 +15,7 @@ use crate::store::{NewColumn, NewTable};
 pub(super) fn draft(source: &Source, parents: &Parents, options: &GenerateOptions) -> Draft {
     let (wanted, left_out) = source.fields(parents);
     let (direction, why) = source.direction(&left_out);
-    let named = column_names(source, &wanted);
+    let named = column_names(source);
     let key = named.get(source.key.as_str()).cloned();
     let key = key.expect("every field has a name");
     let mut columns = vec![source.new_key_column(key.clone())];
@@ -43,12 +43,10 @@ pub(super) fn draft(source: &Source, parents: &Parents, options: &GenerateOption
     }
 }
 
-/// Returns a column name for each field. The names of all fields that a mapping could have are considered, so that a
-/// column keeps its name when another object is mapped too.
-fn column_names<'a>(source: &'a Source, wanted: &[Wanted<'a>]) -> BTreeMap<&'a str, ColumnName> {
-    let fields = wanted.iter().map(|wanted| wanted.field.name.as_str());
+/// Returns a column name for each field of the object, mapped or not: a column keeps its name when more can be mapped.
+fn column_names(source: &Source) -> BTreeMap<&str, ColumnName> {
     let named = names(
-        fields.chain([source.key.as_str()]),
+        source.schema.fields.keys().map(FieldName::as_str),
         &BTreeSet::from([PRIMARY_KEY.to_owned()]),
     );
     let parsed = named.into_iter().filter_map(|(field, name)| {
