@@ -105,7 +105,7 @@ begin
         exception
             -- The default partition already has rows of that day, another session was faster, or a long
             -- read has the lock: rows go to the default partition until the next sweep tries again.
-            when check_violation or duplicate_table or unique_violation or lock_not_available then
+            when check_violation or duplicate_table or duplicate_object or unique_violation or lock_not_available then
                 null;
         end;
     end loop;
