@@ -42,6 +42,7 @@ async fn unexplained_differences_end_with_their_keys() {
     scene
         .sql(
             "begin;
+            set local syncline.is_engine = 'on';
             insert into syncline.engine_tx (xid) values (pg_current_xact_id());
             update account set name = 'Unnoticed' where external_id = 'C-2';
             delete from syncline.engine_tx;
@@ -92,6 +93,7 @@ async fn emptied_table_is_a_problem_of_the_status() {
     scene
         .sql(
             "begin;
+            set local syncline.is_engine = 'on';
             insert into syncline.engine_tx (xid) values (pg_current_xact_id());
             delete from account;
             delete from syncline.engine_tx;

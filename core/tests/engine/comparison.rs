@@ -37,6 +37,7 @@ impl Stage {
     pub(crate) async fn unnoticed(&self, statement: &str) {
         self.sql(&format!(
             "begin;
+            set local syncline.is_engine = 'on';
             insert into syncline.engine_tx (xid) values (pg_current_xact_id());
             {statement};
             delete from syncline.engine_tx;

@@ -638,3 +638,21 @@ async fn row_deleted_by_a_trigger_of_its_update_counts_as_deleted() {
     );
     assert_eq!(kinds(&world.apply().await), ["intended"]);
 }
+
+#[tokio::test]
+async fn settings_of_the_session_stay_as_they_were() {
+    let mut world = World::with(PLAIN, account()).await;
+    let settings =
+        "select concat_ws(' ', current_setting('jit'), current_setting('enable_nestloop'))";
+    let before = world.ask(settings).await;
+    for statement in [
+        "update account set name = 'x'",
+        "alter table account drop column phone; update account set name = 'y'",
+        "alter table account rename column external_id to other; delete from account",
+    ] {
+        world.sql("begin").await;
+        world.sql(statement).await;
+        assert_eq!(world.ask(settings).await, before, "{statement}");
+        world.sql("commit").await;
+    }
+}

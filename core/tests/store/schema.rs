@@ -57,6 +57,8 @@ from (
     )
     from pg_proc as function
     where function.pronamespace = 'syncline'::regnamespace
+    -- Those that `install` generates are no part of the schema.
+    and function.proname !~ '^capture_account_'
     union all
     select 5, granted.name, 0, format('grant %s on %s to %s', lower(granted.privilege_type), granted.name, granted.grantee)
     from (

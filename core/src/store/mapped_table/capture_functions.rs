@@ -14,16 +14,17 @@ use crate::ports::MappedObject;
 use crate::store::mapped_table::shape::{TableShape, mapped_columns};
 use crate::store::quote;
 
-/// Whether this transaction is the engine's and no trigger of a user made the change: what users' triggers change because
-/// of our write is their change. Not a session variable, which any user could set.
-const IS_OURS: &str = "pg_trigger_depth() = 1 and exists (
-        select
-        from syncline.engine_tx as engine
-        where engine.xid = pg_current_xact_id_if_assigned()
-    )";
-
-/// The rows of a statement, none, one or more.
-const ROWS: &str = "(select count(*) from (select from {rows} limit 2) as few)";
+/// Skips what the engine writes. Its transaction is in a table that users cannot write: the setting, which any user could
+/// set, only saves others the look into it. What users' triggers change because of our write is their change.
+const OWN_WRITES: &str = "if current_setting('syncline.is_engine', true) = 'on' then
+                    if pg_trigger_depth() = 1 and exists (
+                        select
+                        from syncline.engine_tx as engine
+                        where engine.xid = pg_current_xact_id_if_assigned()
+                    ) then
+                        return null;
+                    end if;
+                end if;";
 
 /// What a function captures.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -49,16 +50,6 @@ impl Captured {
             Self::Updates => "update",
             Self::Deletes => "delete",
             Self::Row => "capture",
-        }
-    }
-
-    /// Returns the settings of its function, beside the search path. A plan is kept for statements of one row and of
-    /// millions: so no nested loop, and nothing is compiled, which takes longer than it runs.
-    fn settings(self) -> &'static str {
-        match self {
-            Self::Updates => "set jit = off set enable_nestloop = off",
-            Self::Inserts | Self::Deletes => "set jit = off",
-            Self::Row => "",
         }
     }
 }
@@ -93,10 +84,8 @@ impl<'a> CaptureFunctions<'a> {
                 language plpgsql
                 security definer
                 set search_path = pg_catalog, pg_temp
-                {settings}
                 as {body};",
             name = quote::identifier(name),
-            settings = captured.settings(),
             body = quote::literal(&body),
         )
     }
@@ -104,12 +93,12 @@ impl<'a> CaptureFunctions<'a> {
     /// Inserts are known by their keys alone: the row itself is read later.
     fn inserts(&self) -> String {
         let one = format!(
-            "select {rows}, {IS_OURS}, key.external_id, case when key.external_id is null then {local_key} end, {all}
-            into row_count, is_ours, the_id, the_key, the_columns
+            "select not exists (select from new_rows offset 1), key.external_id,
+                case when key.external_id is null then {local_key} end, {all}
+            into is_one, the_id, the_key, the_columns
             from new_rows as n
             cross join lateral (select {id} as external_id) as key
             limit 1;",
-            rows = ROWS.replace("{rows}", "new_rows"),
             id = self.external_id("n"),
             local_key = self.local_key("n"),
             all = self.all_columns(),
@@ -129,12 +118,12 @@ impl<'a> CaptureFunctions<'a> {
 
     fn deletes(&self) -> String {
         let one = format!(
-            "select {rows}, {IS_OURS}, key.external_id, case when key.external_id is null then {local_key} end
-            into row_count, is_ours, the_id, the_key
+            "select not exists (select from old_rows offset 1), key.external_id,
+                case when key.external_id is null then {local_key} end
+            into is_one, the_id, the_key
             from old_rows as o
             cross join lateral (select {id} as external_id) as key
             limit 1;",
-            rows = ROWS.replace("{rows}", "old_rows"),
             id = self.external_id("o"),
             local_key = self.local_key("o"),
         );
@@ -162,8 +151,8 @@ impl<'a> CaptureFunctions<'a> {
             ("false", "cross join new_rows as n")
         };
         let one = format!(
-            "select {rows}, {IS_OURS}, {lost}, {new_id}, {old_id}, {local_key}, {changed}
-            into row_count, is_ours, is_lost, the_id, the_old_id, the_key, the_columns
+            "select not exists (select from old_rows offset 1), {lost}, {new_id}, {old_id}, {local_key}, {changed}
+            into is_one, is_lost, the_id, the_old_id, the_key, the_columns
             from old_rows as o
             {new_rows}
             limit 1;
@@ -173,7 +162,6 @@ impl<'a> CaptureFunctions<'a> {
             elsif the_id is not null and the_old_id is not null then
                 the_key := null;
             end if;",
-            rows = ROWS.replace("{rows}", "old_rows"),
             new_id = self.external_id("n"),
             old_id = self.external_id("o"),
             local_key = self.local_key("o"),
@@ -218,10 +206,10 @@ impl<'a> CaptureFunctions<'a> {
         format!(
             "declare
                 {VARIABLES}
-                row_count bigint;
-                is_ours boolean;
+                is_one boolean;
                 is_lost boolean := false;
             begin
+                {OWN_WRITES}
                 {partition}
                 {read}
                 {write_one}
@@ -231,7 +219,7 @@ impl<'a> CaptureFunctions<'a> {
         )
     }
 
-    /// Reads how many rows there are, and the first one. It must not write: else each statement of one row would use a
+    /// Reads whether there is one row, and the first one. It must not write: else each statement of one row would use a
     /// transaction id of its own.
     fn read_first(&self, operation: &str, one: &str) -> String {
         format!(
@@ -239,11 +227,10 @@ impl<'a> CaptureFunctions<'a> {
                 {one}
             exception
                 when others then
-                    row_count := 2;
-                    is_ours := {IS_OURS};
+                    is_one := false;
             end;
             -- A control plane that was dropped by hand must not block users; the sweep reports it.
-            if row_count is null or is_ours or to_regclass('syncline.sync_outbox') is null then
+            if is_one is null or to_regclass('syncline.sync_outbox') is null then
                 return null;
             end if;
             if is_lost then
@@ -264,7 +251,7 @@ impl<'a> CaptureFunctions<'a> {
             _ => "",
         };
         format!(
-            "if row_count = 1 then
+            "if is_one then
                 {unchanged}
                 insert into syncline.sync_outbox ({COLUMNS})
                 values (
@@ -277,6 +264,8 @@ impl<'a> CaptureFunctions<'a> {
         )
     }
 
+    /// Writes all rows. The plan is kept for two rows and for millions: so no nested loop, and nothing is compiled, which
+    /// takes longer than it runs. An error undoes the settings, too.
     fn write_all(&self, operation: &str, many: &str) -> String {
         let pairs = match operation {
             "insert" => INSERTED,
@@ -284,13 +273,19 @@ impl<'a> CaptureFunctions<'a> {
             _ => UPDATED,
         };
         format!(
-            "begin
+            "declare
+                the_jit constant text := current_setting('jit');
+                the_nested_loops constant text := current_setting('enable_nestloop');
+            begin
+                {SET}
                 insert into syncline.sync_outbox ({COLUMNS})
                 {many};
+                {RESET}
             exception
                 -- The table's columns are not as they were: this names none of them.
                 when others then
                     begin
+                        {SET}
                         insert into syncline.sync_outbox ({COLUMNS})
                         select {place}, '{operation}', change.external_id, change.old_external_id, change.local_key,
                             change.changed_columns, {tombstone}, captured_at
@@ -299,6 +294,7 @@ impl<'a> CaptureFunctions<'a> {
                             pair.old_row, pair.new_row, tg_argv[2], tg_argv[3]::text[], tg_argv[4]::text[]
                         ) as change
                         order by pair.place;
+                        {RESET}
                     exception
                         when others then
                             {failed}
@@ -317,7 +313,8 @@ impl<'a> CaptureFunctions<'a> {
                 {VARIABLES}
                 error text;
             begin
-                {ROW_SKIPPED}
+                {OWN_WRITES}
+                {REPLICATED}
                 begin
                     {values}
                 exception
@@ -567,6 +564,11 @@ impl<'a> CaptureFunctions<'a> {
     }
 }
 
+/// Settings of a statement for many rows, and what they were before.
+const SET: &str =
+    "perform set_config('jit', 'off', true), set_config('enable_nestloop', 'off', true);";
+const RESET: &str = "perform set_config('jit', the_jit, true), set_config('enable_nestloop', the_nested_loops, true);";
+
 /// A row's place among the rows of a statement.
 const PLACE: &str = "\"syncline place\"";
 
@@ -588,21 +590,15 @@ const PARTITION: &str = "if pg_partition_root(tg_relid) is distinct from tg_reli
                     end if;
                 end if;";
 
-/// Without our outbox, what a subscription writes is a change like any other. The engine writes as an ordinary session.
-const ROW_SKIPPED: &str = "if current_setting('session_replication_role') = 'replica' then
-                    if exists (
-                        select
-                        from pg_subscription_rel as replicated
-                        where replicated.srrelid = to_regclass('syncline.sync_outbox')
-                    ) then
-                        return null;
+/// Without our outbox, what a subscription writes is a change like any other. That is looked up once in a transaction:
+/// only superusers and replication workers have this role.
+const REPLICATED: &str = "if current_setting('session_replication_role') = 'replica' then
+                    if coalesce(current_setting('syncline.outbox_is_replicated', true), '') = '' then
+                        perform set_config(
+                            'syncline.outbox_is_replicated', syncline.outbox_is_replicated()::text, true
+                        );
                     end if;
-                elsif pg_trigger_depth() = 1 then
-                    if exists (
-                        select
-                        from syncline.engine_tx as engine
-                        where engine.xid = pg_current_xact_id_if_assigned()
-                    ) then
+                    if current_setting('syncline.outbox_is_replicated') = 'true' then
                         return null;
                     end if;
                 end if;";
