@@ -74,9 +74,17 @@ impl SyncEngine {
         Ok(self.job(tenant).await?.mapped_objects().to_vec())
     }
 
+    /// Has the next job of each tenant describe every object, whatever other processes were told a moment ago.
+    pub fn describe_again(&self) {
+        for tenant in self.shared.tenants.values() {
+            tenant.reload_now();
+        }
+    }
+
     /// Fails if a side lacks a mapped field, and names the correction. The jobs go on without such fields; an
     /// operator who installs a mapping wants to know.
     pub async fn require_every_field(&self, tenant: &TenantId) -> Result<(), Error> {
+        self.describe_again();
         for mapped in self.job(tenant).await?.mapped_objects() {
             for (field, one) in &mapped.configured.fields {
                 if mapped.sync.fields.contains_key(field) {

@@ -56,9 +56,7 @@ impl SyncEngine {
     pub async fn run(&self, mut sent_wake_ups: SentWakeUps) {
         let mut jobs = JoinSet::new();
         // Whoever starts it may just have changed a permission.
-        for tenant in self.shared().tenants.values() {
-            tenant.reload_now();
-        }
+        self.describe_again();
         for tenant in self.tenants() {
             let engine = || (self.clone(), tenant.clone());
             jobs.spawn(keep_alive(engine(), Self::keep_capturing_postgres));

@@ -286,6 +286,7 @@ impl Stage {
         // The operator's commands map what is there when they begin.
         let command = self.start(&self.config.clone())?;
         command.set_open(true);
+        command.engine.describe_again();
         self.operator.mapped = command.engine.mapped_objects(&self.config.tenant).await?;
         command.store.close().await;
         Ok(())
