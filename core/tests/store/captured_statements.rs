@@ -34,7 +34,7 @@ const PARTITIONED: &str = "create table public.account (
     insert into public.account (id, external_id, region) values (1, 'K1', 'a'), (2, 'K2', 'b'), (102, 'K3', 'b')";
 
 /// Returns what waits in the outbox, in order, and empties it.
-async fn captured(world: &mut World) -> Vec<String> {
+pub(crate) async fn captured(world: &mut World) -> Vec<String> {
     let rows = sqlx::query(
         "with taken as (delete from syncline.sync_outbox returning *)
         select concat(
@@ -51,7 +51,7 @@ async fn captured(world: &mut World) -> Vec<String> {
 }
 
 /// Runs each statement on the table as it was first, and compares what is captured.
-async fn check(table: &str, before: &str, statements: &[(&str, &[&str])]) {
+pub(crate) async fn check(table: &str, before: &str, statements: &[(&str, &[&str])]) {
     let mut world = World::with(table, account()).await;
     world.sql(before).await;
     captured(&mut world).await;

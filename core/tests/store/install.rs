@@ -250,7 +250,7 @@ async fn failing_capture_does_not_fail_the_users_write() {
 }
 
 /// Returns what a sweep finds wrong with capture.
-async fn broken(world: &World) -> Vec<String> {
+pub(crate) async fn broken(world: &World) -> Vec<String> {
     let swept = world.store.sweep(world.mapped_objects()).await;
     swept.unwrap().capture_broken
 }

@@ -7,6 +7,7 @@
 
 mod apply;
 mod capture;
+mod captured_children;
 mod captured_statements;
 mod column_types;
 mod install;

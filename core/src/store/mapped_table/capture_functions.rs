@@ -460,7 +460,7 @@ impl<'a> CaptureFunctions<'a> {
         )
     }
 
-    /// Returns the SQL of the primary key as JSON; null if there is none.
+    /// Returns the SQL of the primary key as JSON, or of a null if the table lacks one.
     fn local_key(&self, alias: &str) -> String {
         self.key_of(|_, column| format!("{alias}.{}", quote::column(column)))
     }

@@ -97,8 +97,9 @@ pub(crate) struct Member {
     pub(crate) oid: i64,
     pub(crate) name: String,
     pub(crate) leaf: bool,
-    /// It holds no rows itself.
-    pub(crate) foreign: bool,
+    /// Statements do not show all its rows, so each row is captured by itself: the table has a foreign partition, or is
+    /// a child of another table, by whose name statements fire no trigger of a child.
+    pub(crate) by_row: bool,
     /// It is the table itself.
     pub(crate) root: bool,
 }
@@ -112,7 +113,8 @@ pub(crate) async fn relations(tx: &mut Tx, oid: i64) -> Result<Vec<Member>, Stor
                 class.oid::bigint as oid,
                 format('%I.%I', namespace.nspname, class.relname) as name,
                 class.relkind <> 'p' as leaf,
-                class.relkind = 'f' as foreign,
+                bool_or(class.relkind = 'f') over ()
+                    or exists (select from pg_inherits as parent where parent.inhrelid = $1::oid) as by_row,
                 class.oid = $1::oid as root
             from pg_class as class
             join pg_namespace as namespace on namespace.oid = class.relnamespace
@@ -131,24 +133,25 @@ pub(crate) async fn relations(tx: &mut Tx, oid: i64) -> Result<Vec<Member>, Stor
 /// no statement triggers. Both on all would capture twice. A partition that is added later has the row trigger for both
 /// until capture is installed again: a statement that names it fires no trigger of its table.
 ///
-/// Statements on foreign partitions have no transition tables: with one, the row trigger captures everything.
+/// Statements on foreign partitions have no transition tables, and statements that name a parent of the mapped table fire
+/// its row triggers alone: there the row trigger captures everything.
 pub(crate) fn install_script(
     mapped: &MappedObject,
     shape: &TableShape,
     members: &[Member],
 ) -> String {
     let partitioned = members.iter().any(|member| !member.leaf);
-    let foreign = members.iter().any(|member| member.foreign);
+    let by_row = members.iter().any(|member| member.by_row);
     let functions = CaptureFunctions::new(mapped, shape, partitioned);
     let mut script = String::new();
     for captured in Captured::ALL {
         script.push_str(&functions.create(captured, &function_name(captured, mapped)));
         script.push_str(&owner_script(captured, mapped));
     }
-    script.push_str(&row_script(mapped, shape, members, partitioned, foreign));
+    script.push_str(&row_script(mapped, shape, members, partitioned, by_row));
     for member in members {
         for captured in [Captured::Inserts, Captured::Updates, Captured::Deletes] {
-            script.push_str(&if foreign {
+            script.push_str(&if by_row {
                 let name = quote::identifier(&trigger_name(captured.word(), &mapped.sync.object));
                 format!("drop trigger if exists {name} on {};", member.name)
             } else {
@@ -197,11 +200,11 @@ fn row_script(
     shape: &TableShape,
     members: &[Member],
     partitioned: bool,
-    foreign: bool,
+    by_row: bool,
 ) -> String {
     let table = quote::table(&mapped.sync.table);
     let trigger = quote::identifier(&trigger_name(Captured::Row.word(), &mapped.sync.object));
-    let mode = if partitioned || foreign {
+    let mode = if partitioned || by_row {
         "always"
     } else {
         "replica"
@@ -216,7 +219,7 @@ fn row_script(
     );
     let captured = members.iter().filter(|member| member.leaf && !member.root);
     for member in captured {
-        let mode = if foreign { "always" } else { "replica" };
+        let mode = if by_row { "always" } else { "replica" };
         script.push_str(&format!(
             "alter table {} enable {mode} trigger {trigger};",
             member.name
@@ -449,7 +452,8 @@ const FIND_PROBLEMS: &str = "with expected as (
             class.oid,
             class.relkind,
             class.oid::regclass::text as name,
-            bool_or(class.relkind = 'f') over (partition by expected.tenant, expected.object) as by_row,
+            bool_or(class.relkind = 'f') over (partition by expected.tenant, expected.object)
+                or exists (select from pg_inherits as parent where parent.inhrelid = expected.table_oid) as by_row,
             count(*) over (partition by expected.tenant, expected.object) > 1 or class.relkind = 'p' as is_partitioned
         from expected
         join pg_class as class
