@@ -20,7 +20,9 @@ create table syncline.sync_outbox (
     cursor text,
     changed_at timestamptz,
     -- When a row was entered that is no change of that moment: a row from before the triggers, or a replayed one.
-    entered_at timestamptz
+    entered_at timestamptz,
+    -- A trigger made the change, before the statement that fired the trigger was captured.
+    nested boolean
 )
 with (autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 5000);
 
@@ -34,12 +36,9 @@ alter table syncline.sync_outbox replica identity full;
 
 -- Renames that are not captured yet: if a row is absent under its known external id, it may just have been
 -- renamed, which does not count as a delete; and a row under that external id may be another record's.
+-- It holds no external id: a long one would not fit into an index, and fail the user's statement.
 create index sync_outbox_renamed_idx
-    on syncline.sync_outbox (tenant, object, old_external_id)
-    where old_external_id is not null;
-
-create index sync_outbox_renamed_to_idx
-    on syncline.sync_outbox (tenant, object, external_id)
+    on syncline.sync_outbox (tenant, object)
     where old_external_id is not null;
 
 -- Append-only evidence of observations and decisions, by day. Only the id is unique: sync_seen removes

@@ -34,51 +34,104 @@ as $$
     )
 $$;
 
--- Returns what changed in a row, nothing if no mapped column did. `install` creates functions that read rows without
--- turning them into JSON, which is slow; they fall back to this one if a column was renamed, dropped or is of another
--- type since.
-create function syncline.change_of(
-    old_row jsonb,
-    new_row jsonb,
+-- Returns the query of what changed, nothing of a row of which no mapped column did. `install` creates functions that name
+-- the columns of a table in static SQL; they fall back to this query if a column was renamed, dropped or is of another
+-- type since. It reads the transition tables or, `of_row`, the row before as $1 and the row after as $2.
+--
+-- It runs with the rights of those functions, so it calls nothing that the owner of a table could have made: values of
+-- other types than Postgres's own are read by the output functions of their types, never by casts and operators.
+--
+-- There is no query, which is an error for who runs it, if the column of the external id is gone.
+create function syncline.capture_query(
+    operation text,
+    captured_table oid,
+    of_row boolean,
     external_column text,
     mapped_columns text[],
     key_columns text[]
 )
-returns table (external_id text, old_external_id text, local_key jsonb, changed_columns text[])
+returns text
 language plpgsql
 stable
 set search_path = pg_catalog, pg_temp
 as $$
-#variable_conflict use_column
 declare
-    -- The whole text, unchanged; null if it has only blanks.
-    anything_but_blank constant text := '^.*[^[:space:][:cntrl:]].*$';
-    old_external constant text := substring(old_row ->> external_column from anything_but_blank);
-    new_external constant text := substring(new_row ->> external_column from anything_but_blank);
+    old_rows text := case when of_row then '(select ($1).*)' else 'old_rows' end;
+    new_rows text := case when of_row then '(select ($2).*)' else 'new_rows' end;
+    side text;
+    found_columns text[];
+    changed text;
 begin
-    changed_columns := array(
-        select mapped
-        from unnest(mapped_columns) as mapped
-        where new_row ? mapped
-        and (old_row is null or new_row -> mapped is distinct from old_row -> mapped)
-    );
-    if old_row is not null and new_row is not null and changed_columns = '{}' then
-        return;
-    end if;
-    if new_row is null then
-        changed_columns := null;
-        external_id := old_external;
-    else
-        external_id := new_external;
-        old_external_id := nullif(old_external, new_external);
-    end if;
-    if external_id is null or old_row is not null and old_external is null then
-        local_key := (
-            select jsonb_object_agg(part, coalesce(old_row, new_row) -> part)
-            from unnest(key_columns) as part
-        );
-    end if;
-    return next;
+    with recursive base as (
+        select attribute.attnum, attribute.attname, attribute.atttypid as type
+        from pg_attribute as attribute
+        where attribute.attrelid = captured_table
+        and attribute.attnum > 0
+        and not attribute.attisdropped
+        and attribute.attname = any (mapped_columns || key_columns)
+        union all
+        select base.attnum, base.attname, type.typbasetype
+        from base
+        join pg_type as type on type.oid = base.type
+        where type.typtype = 'd'
+    ),
+    found as (
+        select
+            base.attnum,
+            base.attname,
+            base.attname = any (mapped_columns) as is_mapped,
+            base.attname = any (key_columns) as is_key,
+            -- Users' types have ids from 16384. Only a superuser can make a cast between two others.
+            case
+                when base.type < 16384 then format('to_jsonb(r.%I)', base.attname)
+                else format('to_jsonb(concat(r.%I))', base.attname)
+            end as json
+        from base
+        join pg_type as type on type.oid = base.type
+        where type.typtype <> 'd'
+    )
+    select
+        format(
+            'select place, case when id ~ ''[^[:space:][:cntrl:]]'' then id end as id, local_key, %s
+            from (select row_number() over () as place, %s #>> ''{}'' as id, %s as local_key, %s from ',
+            string_agg(format('c%s', attnum), ', ') filter (where is_mapped),
+            min(json) filter (where attname = external_column),
+            coalesce(
+                'jsonb_build_object(' || string_agg(format('%L, %s', attname, json), ', ') filter (where is_key) || ')',
+                'null::jsonb'
+            ),
+            string_agg(format('r.%I as c%s', attname, attnum), ', ') filter (where is_mapped)
+        ),
+        array_agg(attname::text order by array_position(mapped_columns, attname::text)) filter (where is_mapped),
+        string_agg(
+            -- Without the cast Postgres would compare the columns, by an operator of their type.
+            format('case when row(o.c%s)::record operator(pg_catalog.*<>) row(n.c%1$s)::record then %L end', attnum, attname),
+            ', '
+            order by array_position(mapped_columns, attname::text)
+        ) filter (where is_mapped)
+    into side, found_columns, changed
+    from found
+    having bool_or(attname = external_column);
+    old_rows := side || old_rows || ' as r) as picked';
+    new_rows := side || new_rows || ' as r) as picked';
+    return case operation
+        when 'insert' then
+            'select id, null::text, case when id is null then local_key end, ' || quote_literal(found_columns)
+            || '::text[] from (' || new_rows || ') as n'
+        when 'delete' then
+            'select id, null::text, case when id is null then local_key end, null::text[] from (' || old_rows || ') as o'
+        else
+            'select new_id, nullif(old_id, new_id), case when new_id is null or old_id is null then local_key end, columns
+            from (
+                select
+                    o.place, o.id as old_id, n.id as new_id, o.local_key,
+                    array_remove(array[' || changed || ']::text[], null) as columns
+                from (' || old_rows || ') as o
+                join (' || new_rows || ') as n on n.place = o.place
+            ) as pair
+            where cardinality(columns) > 0
+            order by place'
+    end;
 end
 $$;
 

@@ -217,6 +217,7 @@
 -- table sync_outbox.cursor text
 -- table sync_outbox.changed_at timestamp with time zone
 -- table sync_outbox.entered_at timestamp with time zone
+-- table sync_outbox.nested boolean
 -- table sync_rules.rules_hash text not null
 -- table sync_rules.rules jsonb not null
 -- table sync_rules.last_used_on date not null default (syncline.clock())::date
@@ -342,8 +343,7 @@
 -- CREATE UNIQUE INDEX sync_link_alias_pkey ON syncline.sync_link_alias USING btree (alias_id)
 -- CREATE UNIQUE INDEX sync_outage_pkey ON syncline.sync_outage USING btree (tenant)
 -- CREATE INDEX sync_outbox_id_idx ON syncline.sync_outbox USING btree (outbox_id)
--- CREATE INDEX sync_outbox_renamed_idx ON syncline.sync_outbox USING btree (tenant, object, old_external_id) WHERE (old_external_id IS NOT NULL)
--- CREATE INDEX sync_outbox_renamed_to_idx ON syncline.sync_outbox USING btree (tenant, object, external_id) WHERE (old_external_id IS NOT NULL)
+-- CREATE INDEX sync_outbox_renamed_idx ON syncline.sync_outbox USING btree (tenant, object) WHERE (old_external_id IS NOT NULL)
 -- CREATE UNIQUE INDEX sync_rules_pkey ON syncline.sync_rules USING btree (rules_hash)
 -- CREATE UNIQUE INDEX sync_schema_pkey ON syncline.sync_schema USING btree (tenant, object)
 -- CREATE INDEX sync_seen_seen_at_idx ON syncline.sync_seen USING btree (seen_at)
@@ -357,8 +357,8 @@
 -- CREATE UNIQUE INDEX sync_wake_up_permit_pkey ON syncline.sync_wake_up_permit USING btree (tenant, object, permit)
 -- CREATE UNIQUE INDEX sync_withheld_field_pkey ON syncline.sync_withheld_field USING btree (tenant, object, field)
 -- function advance_sequences() returns void search_path=pg_catalog, pg_temp
+-- function capture_query(operation text, captured_table oid, of_row boolean, external_column text, mapped_columns text[], key_columns text[]) returns text search_path=pg_catalog, pg_temp
 -- function capture_truncate() returns trigger security definer search_path=pg_catalog, pg_temp
--- function change_of(old_row jsonb, new_row jsonb, external_column text, mapped_columns text[], key_columns text[]) returns TABLE(external_id text, old_external_id text, local_key jsonb, changed_columns text[]) search_path=pg_catalog, pg_temp
 -- function clock() returns timestamp with time zone 
 -- function drop_journal_partitions(keep_from timestamp with time zone) returns integer search_path=pg_catalog, pg_temp
 -- function emit(object text, operation text, external_id text, payload jsonb DEFAULT NULL::jsonb, cursor text DEFAULT NULL::text) returns bigint security definer search_path=pg_catalog, pg_temp

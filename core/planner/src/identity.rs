@@ -1,10 +1,11 @@
 //! Finds the record that a change of either side belongs to.
 //!
 //! Rows and Salesforce records are matched to records by their keys: external ids, primary keys, Salesforce
-//! ids. [`rows`] tracks the keys of rows when they are set, changed, swapped and cleared. [`observations`]
+//! ids. [`rows`] tracks the keys of rows when they are set, changed, swapped and cleared, in the order of [`nested`]. [`observations`]
 //! does the same for observations of Salesforce, and absorbs each into its record. Both process a batch in
 //! order, without SQL and clock; the store loads and saves the records.
 
+pub mod nested;
 pub mod observations;
 pub mod rows;
 

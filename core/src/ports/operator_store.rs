@@ -133,4 +133,6 @@ pub struct ColumnFacts {
     pub in_primary_key: bool,
     /// The values of its enum type; empty for other types.
     pub enum_values: Vec<String>,
+    /// Its type is one of Postgres's own, no domain either.
+    pub builtin: bool,
 }

@@ -1,5 +1,6 @@
 //! The users' tables: their shape, their rows, their capture triggers.
 
+pub(crate) mod capture_columns;
 pub(crate) mod capture_functions;
 pub(crate) mod columns;
 pub(crate) mod facts;

@@ -66,6 +66,7 @@ impl NewColumn {
             has_default: self.has_default(),
             in_primary_key: false,
             enum_values: Vec::new(),
+            builtin: true,
         }
     }
 

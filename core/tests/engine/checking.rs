@@ -49,6 +49,7 @@ fn column_of(type_name: &str, not_null: bool) -> ColumnFacts {
         has_default: false,
         in_primary_key: false,
         enum_values: Vec::new(),
+        builtin: true,
     }
 }
 

@@ -50,8 +50,15 @@ pub(crate) async fn captured(world: &mut World) -> Vec<String> {
     rows.iter().map(|row| row.get(0)).collect()
 }
 
-/// Runs each statement on the table as it was first, and compares what is captured.
+/// Runs each statement on the table as it was first, and compares what is captured. The functions that `install` made
+/// must do: the query for tables that were altered since does not exist.
 pub(crate) async fn check(table: &str, before: &str, statements: &[(&str, &[&str])]) {
+    let before = format!("drop function syncline.capture_query; {before}");
+    check_altered(table, &before, statements).await;
+}
+
+/// Does the same where statements may alter the table.
+async fn check_altered(table: &str, before: &str, statements: &[(&str, &[&str])]) {
     let mut world = World::with(table, account()).await;
     world.sql(before).await;
     captured(&mut world).await;
@@ -273,7 +280,7 @@ async fn row_refused_by_another_partition_is_not_lost() {
     let refuse = "create function refuse() returns trigger language plpgsql as $$
         begin return case when new.id <> 1 then new end; end $$;
         create trigger refuse before insert on account_b1 for each row execute function refuse()";
-    let lost = [r#"update  {"capture_error": "a row moved to no partition"}"#];
+    let lost = [r#"uncaptured  {"error": "a row moved to no partition", "operation": "UPDATE"}"#];
     check(
         PARTITIONED,
         refuse,
@@ -348,6 +355,10 @@ async fn logical_replication_is_captured_row_by_row() {
     check(PLAIN, "", &cases).await;
 }
 
+/// Without the column of the external id nothing is known of what changed.
+const NO_DELETE: &str = r#"uncaptured  {"error": "22004", "operation": "DELETE"}"#;
+const NO_UPDATE: &str = r#"uncaptured  {"error": "22004", "operation": "UPDATE"}"#;
+
 #[tokio::test]
 async fn changed_columns_stop_neither_users_nor_capture() {
     for role in ["origin", "replica"] {
@@ -380,7 +391,10 @@ async fn changed_columns_stop_neither_users_nor_capture() {
             (
                 "alter table account drop column external_id; delete from account where id = 1;
                 update account set name = 'x' where id > 2",
-                vec![r#"delete  {"id": 1}"#, r#"update  {"id": 3} {name}"#, r#"update  {"id": 4} {name}"#],
+                match role {
+                    "origin" => vec![NO_DELETE, NO_UPDATE],
+                    _ => vec![NO_DELETE, NO_UPDATE, NO_UPDATE],
+                },
             ),
         ];
         let cases: Vec<(String, Vec<&str>)> = cases
@@ -391,7 +405,7 @@ async fn changed_columns_stop_neither_users_nor_capture() {
             .iter()
             .map(|(sql, expected)| (sql.as_str(), expected.as_slice()))
             .collect();
-        check(PLAIN, "", &cases).await;
+        check_altered(PLAIN, "", &cases).await;
     }
 }
 

@@ -9,6 +9,7 @@ mod apply;
 mod capture;
 mod captured_children;
 mod captured_statements;
+mod captured_triggers;
 mod column_types;
 mod install;
 mod observations;

@@ -7,6 +7,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::KnownRecord;
+use super::nested::{RowName, order};
 use crate::model::change::OutboxOperation;
 use crate::model::hash::canonical_json;
 use crate::model::ids::{FieldName, ObjectName, TenantId};
@@ -42,6 +43,8 @@ pub struct KeyedChange {
     pub changed_at_ms: Option<i64>,
     /// The fields that it edited, if their times may matter.
     pub fields: Vec<FieldName>,
+    /// A trigger made it, before the statement that fired the trigger was captured.
+    pub nested: bool,
 }
 
 impl KeyedChange {
@@ -147,6 +150,18 @@ impl RowIdentityMap {
         &self.entries
     }
 
+    /// Returns the positions of the changes in the order in which to [`Self::take`] them.
+    pub fn order(&self, changes: &[&KeyedChange]) -> Vec<usize> {
+        order(changes, |(tenant, object, name)| {
+            let place = (tenant.clone(), object.clone());
+            let known = match name {
+                RowName::External(name) => self.by_key.get(&(place, name.clone())),
+                RowName::Local(key) => self.by_local.get(&(place, key.clone())),
+            };
+            known.is_some_and(|index| self.entries[*index].presence != Presence::Deleted)
+        })
+    }
+
     /// Records that every row of the object was deleted.
     pub fn truncate(&mut self, tenant: &TenantId, object: &ObjectName) {
         for entry in &mut self.entries {
@@ -180,6 +195,7 @@ impl RowIdentityMap {
             OutboxOperation::Backfill if entry.presence == Presence::Deleted => Presence::Deleted,
             OutboxOperation::Backfill => Presence::Present,
             OutboxOperation::Delete | OutboxOperation::Truncate => Presence::Deleted,
+            OutboxOperation::Uncaptured => entry.presence,
         };
         entry.changed_at_ms = entry.changed_at_ms.max(change.changed_at_ms);
         if entry.presence == Presence::Deleted {
@@ -376,6 +392,7 @@ mod tests {
             generated: None,
             changed_at_ms: None,
             fields: Vec::new(),
+            nested: false,
         }
     }
 

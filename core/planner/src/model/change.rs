@@ -134,6 +134,8 @@ pub enum OutboxOperation {
     Truncate,
     /// A row existed before the mapping did.
     Backfill,
+    /// Rows changed, and which ones is not known.
+    Uncaptured,
 }
 
 /// An outbox row before validation: any application may have written it.
@@ -183,7 +185,7 @@ pub enum OutboxRefusal {
     #[error(transparent)]
     Identifier(#[from] IdentifierError),
     /// The operation is unknown.
-    #[error("its operation is not insert, update, delete, truncate or backfill")]
+    #[error("its operation is not insert, update, delete, truncate, backfill or uncaptured")]
     UnknownOperation,
     /// The cursor already names its source.
     #[error("its cursor is already encoded: give the bare position")]
@@ -214,7 +216,7 @@ impl OutboxRefusal {
 /// Validates an outbox row. An invalid row becomes a dead letter with the reason.
 ///
 /// A row without an external id is valid if it has its primary key: it gets a generated id. A truncate names
-/// no row.
+/// no row, nor does a change that could not be captured.
 pub fn validate_outbox(row: &OutboxRow<'_>) -> Result<ValidOutbox, OutboxRefusal> {
     let empty = |part| OutboxRefusal::Empty { part };
     let blank = |text: &str| trimmed(text).is_empty();
@@ -229,7 +231,7 @@ pub fn validate_outbox(row: &OutboxRow<'_>) -> Result<ValidOutbox, OutboxRefusal
         .parse()
         .map_err(|_| OutboxRefusal::UnknownOperation)?;
     let keyed = match (operation, row.external_id) {
-        (OutboxOperation::Truncate, _) => true,
+        (OutboxOperation::Truncate | OutboxOperation::Uncaptured, _) => true,
         (_, Some(external_id)) => !blank(external_id),
         (_, None) => row.local_key.is_some_and(serde_json::Value::is_object),
     };
@@ -247,7 +249,7 @@ pub fn validate_outbox(row: &OutboxRow<'_>) -> Result<ValidOutbox, OutboxRefusal
             !row.tombstone
         }
         OutboxOperation::Delete => row.tombstone,
-        OutboxOperation::Truncate => true,
+        OutboxOperation::Truncate | OutboxOperation::Uncaptured => true,
     };
     if !agrees {
         return Err(OutboxRefusal::Contradiction {

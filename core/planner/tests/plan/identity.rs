@@ -78,6 +78,7 @@ fn change(
         generated: nameless.then(|| row_key(&format!("generated-{row}"))),
         changed_at_ms: None,
         fields: Vec::new(),
+        nested: false,
     }
 }
 

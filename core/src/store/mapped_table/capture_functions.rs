@@ -7,11 +7,13 @@
 //! Rows before and after an update are paired by their place: Postgres adds both to the transition tables at once, also
 //! when the update moves the row to another partition. A primary key pairs wrongly as soon as the update changes it. A
 //! `when` or `update of` that names a column would keep the customer from changing its type.
+//!
+//! Whether the columns still have the types for which this was written is asked by a statement of its own, before another
+//! one names a cast or an operator: planning those may already run what is behind them, with the rights of our owner.
 
-use crate::model::column::ColumnKind;
-use crate::model::ids::ColumnName;
 use crate::ports::MappedObject;
-use crate::store::mapped_table::shape::{TableShape, mapped_columns};
+use crate::store::mapped_table::capture_columns::CapturedColumns;
+use crate::store::mapped_table::shape::TableShape;
 use crate::store::quote;
 
 /// Skips what the engine writes. Its transaction is in a table that users cannot write: the setting, which any user could
@@ -57,7 +59,7 @@ impl Captured {
 /// The SQL of one mapped table's columns.
 pub(crate) struct CaptureFunctions<'a> {
     mapped: &'a MappedObject,
-    shape: &'a TableShape,
+    columns: CapturedColumns<'a>,
     /// It has partitions: an update may move a row from one to another.
     partitioned: bool,
 }
@@ -66,7 +68,7 @@ impl<'a> CaptureFunctions<'a> {
     pub(crate) fn new(mapped: &'a MappedObject, shape: &'a TableShape, partitioned: bool) -> Self {
         Self {
             mapped,
-            shape,
+            columns: CapturedColumns { mapped, shape },
             partitioned,
         }
     }
@@ -92,86 +94,99 @@ impl<'a> CaptureFunctions<'a> {
 
     /// Inserts are known by their keys alone: the row itself is read later.
     fn inserts(&self) -> String {
-        let one = format!(
-            "select not exists (select from new_rows offset 1), key.external_id,
-                case when key.external_id is null then {local_key} end, {all}
-            into is_one, the_id, the_key, the_columns
+        let first = format!(
+            "select not exists (select from new_rows offset 1), {fits}
+            into is_one, fits
             from new_rows as n
-            cross join lateral (select {id} as external_id) as key
             limit 1;",
-            id = self.external_id("n"),
-            local_key = self.local_key("n"),
-            all = self.all_columns(),
+            fits = self.columns.fits("n"),
+        );
+        let one = format!(
+            "select key.external_id, case when key.external_id is null then {local_key} end, {all}
+            into the_id, the_key, the_columns
+            from new_rows as n
+            cross join lateral (select {id} as external_id) as key;",
+            id = self.columns.external_id("n"),
+            local_key = self.columns.local_key("n"),
+            all = self.columns.all_columns(),
         );
         let many = format!(
             "select {place}, 'insert', f.external_id, null::text, case when f.external_id is null then {local_key} end,
-                {all}, false, captured_at
+                {all}, false, captured_at, is_nested
             from (select {id} as external_id, {keys} from new_rows as n offset 0) as f",
             place = self.place(),
-            id = self.external_id("n"),
-            local_key = self.picked_key("f"),
-            keys = self.picked_keys("n"),
-            all = self.all_columns(),
+            id = self.columns.external_id("n"),
+            local_key = self.columns.picked_key("f"),
+            keys = self.columns.picked_keys("n"),
+            all = self.columns.all_columns(),
         );
-        self.statement("insert", &one, &many)
+        self.statement("insert", &first, &one, &many)
     }
 
     fn deletes(&self) -> String {
-        let one = format!(
-            "select not exists (select from old_rows offset 1), key.external_id,
-                case when key.external_id is null then {local_key} end
-            into is_one, the_id, the_key
+        let first = format!(
+            "select not exists (select from old_rows offset 1), {fits}
+            into is_one, fits
             from old_rows as o
-            cross join lateral (select {id} as external_id) as key
             limit 1;",
-            id = self.external_id("o"),
-            local_key = self.local_key("o"),
+            fits = self.columns.fits("o"),
+        );
+        let one = format!(
+            "select key.external_id, case when key.external_id is null then {local_key} end
+            into the_id, the_key
+            from old_rows as o
+            cross join lateral (select {id} as external_id) as key;",
+            id = self.columns.external_id("o"),
+            local_key = self.columns.local_key("o"),
         );
         let many = format!(
             "select {place}, 'delete', f.external_id, null::text, case when f.external_id is null then {local_key} end,
-                null::text[], true, captured_at
+                null::text[], true, captured_at, is_nested
             from (select {id} as external_id, {keys} from old_rows as o offset 0) as f",
             place = self.place(),
-            id = self.external_id("o"),
-            local_key = self.picked_key("f"),
-            keys = self.picked_keys("o"),
+            id = self.columns.external_id("o"),
+            local_key = self.columns.picked_key("f"),
+            keys = self.columns.picked_keys("o"),
         );
-        self.statement("delete", &one, &many)
+        self.statement("delete", &first, &one, &many)
     }
 
     fn updates(&self) -> String {
         // A trigger may refuse a row that an update moves to another partition: it is gone then, and the rest is not in
         // pairs.
-        let (lost, new_rows) = if self.partitioned {
-            (
-                "(select count(*) from old_rows) <> (select count(*) from new_rows)",
-                "left join new_rows as n on true",
-            )
+        let lost = if self.partitioned {
+            "(select count(*) from old_rows) <> (select count(*) from new_rows)"
         } else {
-            ("false", "cross join new_rows as n")
+            "false"
         };
-        let one = format!(
-            "select not exists (select from old_rows offset 1), {lost}, {new_id}, {old_id}, {local_key}, {changed}
-            into is_one, is_lost, the_id, the_old_id, the_key, the_columns
+        let first = format!(
+            "select not exists (select from old_rows offset 1), {lost}, {fits}
+            into is_one, is_lost, fits
             from old_rows as o
-            {new_rows}
-            limit 1;
+            limit 1;",
+            fits = self.columns.fits("o"),
+        );
+        let one = format!(
+            "select {new_id}, {old_id}, {local_key}, {changed}
+            into the_id, the_old_id, the_key, the_columns
+            from old_rows as o
+            cross join new_rows as n;
             if the_id = the_old_id then
                 the_old_id := null;
                 the_key := null;
             elsif the_id is not null and the_old_id is not null then
                 the_key := null;
             end if;",
-            new_id = self.external_id("n"),
-            old_id = self.external_id("o"),
-            local_key = self.local_key("o"),
-            changed = self.changed("o", "n"),
+            new_id = self.columns.external_id("n"),
+            old_id = self.columns.external_id("o"),
+            local_key = self.columns.local_key("o"),
+            changed = self.columns.changed("o", "n"),
         );
         let id = &self.mapped.configured.external_id.column;
         let many = format!(
             "select {place}, 'update', f.new_id, nullif(f.old_id, f.new_id),
                 case when f.new_id is null or f.renamed and f.old_id is null then {local_key} end,
-                f.columns, false, captured_at
+                f.columns, false, captured_at, is_nested
             from (
                 select
                     o.{PLACE} as place, {new_id} as new_id, {renamed} as renamed,
@@ -185,22 +200,23 @@ impl<'a> CaptureFunctions<'a> {
             -- Of two renames the later one is taken last.
             order by f.place",
             place = self.place(),
-            new_id = self.external_id("n"),
-            old_id = self.external_id("o"),
-            renamed = self.differs(id),
-            changed = self.changed("o", "n"),
-            local_key = self.picked_key("f"),
-            keys = self.picked_keys("o"),
-            picked_old = self.picked("o", true),
-            picked_new = self.picked("n", false),
+            new_id = self.columns.external_id("n"),
+            old_id = self.columns.external_id("o"),
+            renamed = self.columns.differs(id),
+            changed = self.columns.changed("o", "n"),
+            local_key = self.columns.picked_key("f"),
+            keys = self.columns.picked_keys("o"),
+            picked_old = self.columns.picked("o", true),
+            picked_new = self.columns.picked("n", false),
         );
-        self.statement("update", &one, &many)
+        self.statement("update", &first, &one, &many)
     }
 
-    /// Returns the body of a function for statements. `one` reads the first row, `many` selects all rows for the outbox.
-    fn statement(&self, operation: &str, one: &str, many: &str) -> String {
+    /// Returns the body of a function for statements. `first` reads whether there is one row, `one` reads it, and `many`
+    /// selects all rows for the outbox.
+    fn statement(&self, operation: &str, first: &str, one: &str, many: &str) -> String {
         let partition = if self.partitioned { PARTITION } else { "" };
-        let read = self.read_first(operation, one);
+        let read = self.read_first(first, one);
         let write_one = self.write_one(operation);
         let write = self.write_all(operation, many);
         format!(
@@ -208,6 +224,8 @@ impl<'a> CaptureFunctions<'a> {
                 {VARIABLES}
                 is_one boolean;
                 is_lost boolean := false;
+                the_jit constant text := current_setting('jit');
+                the_nested_loops constant text := current_setting('enable_nestloop');
             begin
                 {OWN_WRITES}
                 {partition}
@@ -219,15 +237,20 @@ impl<'a> CaptureFunctions<'a> {
         )
     }
 
-    /// Reads whether there is one row, and the first one. It must not write: else each statement of one row would use a
+    /// Reads whether there is one row, and that one. It must not write: else each statement of one row would use a
     /// transaction id of its own.
-    fn read_first(&self, operation: &str, one: &str) -> String {
+    fn read_first(&self, first: &str, one: &str) -> String {
         format!(
             "begin
-                {one}
+                {first}
+                if is_one and fits and not is_lost then
+                    {one}
+                end if;
             exception
+                -- The table lacks a column.
                 when others then
                     is_one := false;
+                    fits := false;
             end;
             -- A control plane that was dropped by hand must not block users; the sweep reports it.
             if is_one is null or to_regclass('syncline.sync_outbox') is null then
@@ -237,7 +260,7 @@ impl<'a> CaptureFunctions<'a> {
                 {lost}
                 return null;
             end if;",
-            lost = self.failed(operation, "'a row moved to no partition'"),
+            lost = self.failed("tg_op", "'a row moved to no partition'"),
         )
     }
 
@@ -251,11 +274,11 @@ impl<'a> CaptureFunctions<'a> {
             _ => "",
         };
         format!(
-            "if is_one then
+            "if is_one and fits then
                 {unchanged}
                 insert into syncline.sync_outbox ({COLUMNS})
                 values (
-                    {place}, '{operation}', the_id, the_old_id, the_key, the_columns, {tombstone}, captured_at
+                    {place}, '{operation}', the_id, the_old_id, the_key, the_columns, {tombstone}, captured_at, is_nested
                 );
                 return null;
             end if;",
@@ -267,42 +290,36 @@ impl<'a> CaptureFunctions<'a> {
     /// Writes all rows. The plan is kept for two rows and for millions: so no nested loop, and nothing is compiled, which
     /// takes longer than it runs. An error undoes the settings, too.
     fn write_all(&self, operation: &str, many: &str) -> String {
-        let pairs = match operation {
-            "insert" => INSERTED,
-            "delete" => DELETED,
-            _ => UPDATED,
-        };
         format!(
-            "declare
-                the_jit constant text := current_setting('jit');
-                the_nested_loops constant text := current_setting('enable_nestloop');
+            "if fits then
+                begin
+                    {SET}
+                    insert into syncline.sync_outbox ({COLUMNS})
+                    {many};
+                    {RESET}
+                    return null;
+                exception
+                    -- A column is of another type than it was.
+                    when others then
+                        null;
+                end;
+            end if;
             begin
                 {SET}
-                insert into syncline.sync_outbox ({COLUMNS})
-                {many};
+                execute $execute$
+                    insert into syncline.sync_outbox ({COLUMNS})
+                    select $1, $2, '{operation}', change.*, {tombstone}, $3, $4
+                    from ($execute$ || {query} || $execute$) as change
+                $execute$
+                using tg_argv[0], tg_argv[1], captured_at, is_nested;
                 {RESET}
             exception
-                -- The table's columns are not as they were: this names none of them.
                 when others then
-                    begin
-                        {SET}
-                        insert into syncline.sync_outbox ({COLUMNS})
-                        select {place}, '{operation}', change.external_id, change.old_external_id, change.local_key,
-                            change.changed_columns, {tombstone}, captured_at
-                        from ({pairs}) as pair
-                        cross join lateral syncline.change_of(
-                            pair.old_row, pair.new_row, tg_argv[2], tg_argv[3]::text[], tg_argv[4]::text[]
-                        ) as change
-                        order by pair.place;
-                        {RESET}
-                    exception
-                        when others then
-                            {failed}
-                    end;
+                    {failed}
             end;",
-            place = self.place(),
             tombstone = operation == "delete",
-            failed = self.failed(operation, "sqlstate"),
+            query = capture_query(&quote::literal(operation), false),
+            failed = self.failed("tg_op", "sqlstate"),
         )
     }
 
@@ -316,26 +333,23 @@ impl<'a> CaptureFunctions<'a> {
                 {OWN_WRITES}
                 {REPLICATED}
                 begin
-                    {values}
+                    fits := case when tg_op = 'DELETE' then {old_fits} else {new_fits} end;
+                    if fits then
+                        {values}
+                    end if;
                 exception
-                    -- The table's columns are not as they were: this names none of them.
+                    -- The table lacks a column, or one is of another type than it was.
                     when others then
-                        begin
-                            select change.*
-                            into the_id, the_old_id, the_key, the_columns
-                            from syncline.change_of(
-                                case when tg_op <> 'INSERT' then to_jsonb(old) end,
-                                case when tg_op <> 'DELETE' then to_jsonb(new) end,
-                                tg_argv[2], tg_argv[3]::text[], tg_argv[4]::text[]
-                            ) as change;
-                            if not found then
-                                return null;
-                            end if;
-                        exception
-                            when others then
-                                error := sqlstate;
-                        end;
+                        fits := false;
                 end;
+                if not fits then
+                    begin
+                        {values_of_query}
+                    exception
+                        when others then
+                            error := sqlstate;
+                    end;
+                end if;
                 if to_regclass('syncline.sync_outbox') is null then
                     return null;
                 end if;
@@ -345,13 +359,16 @@ impl<'a> CaptureFunctions<'a> {
                 end if;
                 insert into syncline.sync_outbox ({COLUMNS})
                 values (
-                    {place}, lower(tg_op), the_id, the_old_id, the_key, the_columns, tg_op = 'DELETE', captured_at
+                    {place}, lower(tg_op), the_id, the_old_id, the_key, the_columns, tg_op = 'DELETE', captured_at, is_nested
                 );
                 return null;
             end",
+            old_fits = self.columns.fits("old"),
+            new_fits = self.columns.fits("new"),
             values = self.row_values(),
+            values_of_query = row_values_of_query(),
             place = self.place(),
-            failed = self.failed_row("lower(tg_op)", "error", "tg_op = 'DELETE'"),
+            failed = self.failed("tg_op", "error"),
         )
     }
 
@@ -381,25 +398,23 @@ impl<'a> CaptureFunctions<'a> {
                     the_old_id := null;
                 end if;
             end if;",
-            new_id = self.external_id("new"),
-            old_id = self.external_id("old"),
-            new_key = self.local_key("new"),
-            old_key = self.local_key("old"),
-            all = self.all_columns(),
-            changed = self.changed("old", "new"),
+            new_id = self.columns.external_id("new"),
+            old_id = self.columns.external_id("old"),
+            new_key = self.columns.local_key("new"),
+            old_key = self.columns.local_key("old"),
+            all = self.columns.all_columns(),
+            changed = self.columns.changed("old", "new"),
         )
     }
 
-    /// Returns the statement that stores a change without a key, which capture makes a dead letter.
+    /// Returns the statement that stores that a change could not be captured: the object is then read again.
     fn failed(&self, operation: &str, error: &str) -> String {
-        let tombstone = (operation == "delete").to_string();
-        self.failed_row(&quote::literal(operation), error, &tombstone)
-    }
-
-    fn failed_row(&self, operation: &str, error: &str, tombstone: &str) -> String {
         format!(
             "insert into syncline.sync_outbox (tenant, object, operation, changed, tombstone, changed_at)
-            values ({place}, {operation}, jsonb_build_object('capture_error', {error}), {tombstone}, captured_at);",
+            values (
+                {place}, 'uncaptured', jsonb_build_object('operation', {operation}, 'error', {error}), false,
+                captured_at
+            );",
             place = self.place(),
         )
     }
@@ -411,156 +426,6 @@ impl<'a> CaptureFunctions<'a> {
             quote::literal(self.mapped.tenant.as_str()),
             quote::literal(self.mapped.sync.object.as_str())
         )
-    }
-
-    fn columns(&self) -> Vec<&'a ColumnName> {
-        // As configured: a field that is withheld for a while does not change the functions.
-        mapped_columns(&self.mapped.configured)
-    }
-
-    /// Returns the names of all mapped columns.
-    fn all_columns(&self) -> String {
-        let columns = self.columns();
-        let names = quote::text_array(columns.iter().map(|column| column.as_str()));
-        format!("{}::text[]", quote::literal(&names))
-    }
-
-    fn kind(&self, column: &ColumnName) -> ColumnKind {
-        let facts = self.shape.columns.get(column);
-        facts.map_or(ColumnKind::Other, |facts| facts.column_type.kind)
-    }
-
-    /// Returns the SQL of the external id, the same as in the row as JSON; null if it has only blanks.
-    fn external_id(&self, alias: &str) -> String {
-        let column = &self.mapped.configured.external_id.column;
-        let value = format!("{alias}.{}", quote::column(column));
-        let text = match self.kind(column) {
-            ColumnKind::Text
-            | ColumnKind::Varchar
-            | ColumnKind::Citext
-            | ColumnKind::Smallint
-            | ColumnKind::Integer
-            | ColumnKind::Bigint
-            | ColumnKind::Numeric
-            | ColumnKind::Uuid => format!("{value}::text"),
-            ColumnKind::Char
-            | ColumnKind::Enum
-            | ColumnKind::TextArray
-            | ColumnKind::Boolean
-            | ColumnKind::Real
-            | ColumnKind::Double
-            | ColumnKind::Date
-            | ColumnKind::Timestamp
-            | ColumnKind::Timestamptz
-            | ColumnKind::Time
-            | ColumnKind::Other => format!("(to_jsonb({value}) #>> '{{}}')"),
-        };
-        format!(
-            "case when {text} collate \"default\" ~ '[^[:space:][:cntrl:]]' then {text} collate \"C\" end"
-        )
-    }
-
-    /// Returns the SQL of the primary key as JSON, or of a null if the table lacks one.
-    fn local_key(&self, alias: &str) -> String {
-        self.key_of(|_, column| format!("{alias}.{}", quote::column(column)))
-    }
-
-    /// Returns the same of columns that [`Self::picked_keys`] has picked.
-    fn picked_key(&self, alias: &str) -> String {
-        self.key_of(|place, _| format!("{alias}.key_{place}"))
-    }
-
-    fn key_of(&self, value: impl Fn(usize, &ColumnName) -> String) -> String {
-        let keys = self.shape.primary_key.iter().enumerate();
-        let parts: Vec<String> = keys
-            .map(|(place, column)| {
-                let name = quote::literal(column.as_str());
-                format!("{name}, {}", value(place, column))
-            })
-            .collect();
-        if parts.is_empty() {
-            return "null::jsonb".to_owned();
-        }
-        format!("jsonb_build_object({})", parts.join(", "))
-    }
-
-    fn picked_keys(&self, alias: &str) -> String {
-        let keys = self.shape.primary_key.iter().enumerate();
-        let picked: Vec<String> = keys
-            .map(|(place, column)| format!("{alias}.{} as key_{place}", quote::column(column)))
-            .collect();
-        if picked.is_empty() {
-            return "null as no_key".to_owned();
-        }
-        picked.join(", ")
-    }
-
-    /// Returns the mapped columns of an alias, and those of the primary key.
-    fn picked(&self, alias: &str, with_keys: bool) -> String {
-        let mut columns = self.columns();
-        if with_keys {
-            for key in &self.shape.primary_key {
-                if !columns.contains(&key) {
-                    columns.push(key);
-                }
-            }
-        }
-        let picked: Vec<String> = columns
-            .into_iter()
-            .map(|column| format!("{alias}.{}", quote::column(column)))
-            .collect();
-        picked.join(", ")
-    }
-
-    /// Returns the SQL of an array of the changed columns' names.
-    fn changed(&self, old: &str, new: &str) -> String {
-        let columns = self.columns();
-        let changed: Vec<String> = columns
-            .into_iter()
-            .map(|column| {
-                let name = quote::literal(column.as_str());
-                format!(
-                    "case when {} then {name} end",
-                    self.differ(column, old, new)
-                )
-            })
-            .collect();
-        format!("array_remove(array[{}]::text[], null)", changed.join(", "))
-    }
-
-    fn differs(&self, column: &ColumnName) -> String {
-        self.differ(column, "o", "n")
-    }
-
-    /// Returns the SQL of whether a column changed. Operators of other schemas are not in the search path, and those of
-    /// some types take different values for equal: the values as they are stored decide.
-    fn differ(&self, column: &ColumnName, old: &str, new: &str) -> String {
-        let name = quote::column(column);
-        match self.kind(column) {
-            // Other collations may take different texts for equal.
-            ColumnKind::Text | ColumnKind::Varchar => {
-                format!("{old}.{name} collate \"C\" is distinct from {new}.{name} collate \"C\"")
-            }
-            ColumnKind::Boolean
-            | ColumnKind::Smallint
-            | ColumnKind::Integer
-            | ColumnKind::Bigint
-            | ColumnKind::Numeric
-            | ColumnKind::Real
-            | ColumnKind::Double
-            | ColumnKind::Date
-            | ColumnKind::Timestamp
-            | ColumnKind::Timestamptz
-            | ColumnKind::Time
-            | ColumnKind::Uuid => format!("{old}.{name} is distinct from {new}.{name}"),
-            ColumnKind::Char
-            | ColumnKind::Citext
-            | ColumnKind::Enum
-            | ColumnKind::TextArray
-            | ColumnKind::Other => {
-                format!("row({old}.{name}) operator(pg_catalog.*<>) row({new}.{name})")
-            }
-        }
     }
 }
 
@@ -574,14 +439,18 @@ const PLACE: &str = "\"syncline place\"";
 
 /// The columns of the outbox that a function fills.
 const COLUMNS: &str = "tenant, object, operation, external_id, old_external_id, local_key, changed_columns, tombstone, \
-     changed_at";
+     changed_at, nested";
 
 const VARIABLES: &str = "-- Not clock(): the user's transaction may have begun long ago.
                 captured_at constant timestamptz := syncline.wall_clock();
+                -- A trigger changed the rows: its statement ends before the one that fired it.
+                is_nested constant boolean := nullif(pg_trigger_depth() > 1, false);
                 the_id text;
                 the_old_id text;
                 the_key jsonb;
-                the_columns text[];";
+                the_columns text[];
+                -- The mapped columns are of Postgres's own types, as they were.
+                fits boolean;";
 
 /// A partition that was detached keeps its triggers. What becomes of its rows is no change of the mapped table.
 const PARTITION: &str = "if pg_partition_root(tg_relid) is distinct from tg_relid then
@@ -603,21 +472,37 @@ const REPLICATED: &str = "if current_setting('session_replication_role') = 'repl
                     end if;
                 end if;";
 
-/// The rows of a statement as JSON, before and after it.
-const INSERTED: &str =
-    "select 1 as place, null::jsonb as old_row, to_jsonb(\"syncline new\") as new_row
-                        from new_rows as \"syncline new\"";
+/// Returns the SQL of the query for a table whose columns are not as they were.
+fn capture_query(operation: &str, of_row: bool) -> String {
+    format!(
+        "syncline.capture_query({operation}, tg_relid, {of_row}, tg_argv[2], tg_argv[3]::text[], tg_argv[4]::text[])"
+    )
+}
 
-const DELETED: &str =
-    "select 1 as place, to_jsonb(\"syncline old\") as old_row, null::jsonb as new_row
-                        from old_rows as \"syncline old\"";
-
-const UPDATED: &str = "select o.place, o.old_row, n.new_row
-                        from (
-                            select row_number() over () as place, to_jsonb(\"syncline old\") as old_row
-                            from old_rows as \"syncline old\"
-                        ) as o
-                        join (
-                            select row_number() over () as place, to_jsonb(\"syncline new\") as new_row
-                            from new_rows as \"syncline new\"
-                        ) as n on n.place = o.place";
+/// Reads one row by that query.
+fn row_values_of_query() -> String {
+    let read = |operation: &str, rows: &str| {
+        format!(
+            "execute {query}
+            into the_id, the_old_id, the_key, the_columns
+            using {rows};",
+            query = capture_query(&quote::literal(operation), true),
+        )
+    };
+    // One statement each: the type of a row that an operation does not have is not that of the table.
+    format!(
+        "if tg_op = 'INSERT' then
+            {insert}
+        elsif tg_op = 'DELETE' then
+            {delete}
+        else
+            {update}
+            if the_columns is null then
+                return null;
+            end if;
+        end if;",
+        insert = read("insert", "null::text, new"),
+        delete = read("delete", "old"),
+        update = read("update", "old, new"),
+    )
+}

@@ -300,21 +300,21 @@ async fn being_renamed(
                 "with wanted as materialized (
                     select *
                     from jsonb_to_recordset($1) as wanted (\"syncline record\" uuid, \"syncline key\" text)
+                ),
+                renamed as materialized (
+                    select external_id, old_external_id
+                    from syncline.sync_outbox
+                    where tenant = $2
+                    and object = $3
+                    and old_external_id is not null
                 )
                 select wanted.\"syncline record\"
                 from wanted
-                join syncline.sync_outbox as renamed
-                    on renamed.tenant = $2
-                    and renamed.object = $3
-                    and renamed.old_external_id = wanted.\"syncline key\"
+                join renamed on renamed.old_external_id = wanted.\"syncline key\"
                 union
                 select wanted.\"syncline record\"
                 from wanted
-                join syncline.sync_outbox as renamed
-                    on renamed.tenant = $2
-                    and renamed.object = $3
-                    and renamed.external_id = wanted.\"syncline key\"
-                where renamed.old_external_id is not null",
+                join renamed on renamed.external_id = wanted.\"syncline key\"",
             )
             .bind(recordset(spellings))
             .bind(mapped.tenant.as_str())

@@ -12,10 +12,11 @@ use uuid::Uuid;
 use crate::config::ConflictPolicy;
 use crate::model::change::{OutboxOperation, OutboxRow, ValidOutbox, validate_outbox};
 use crate::model::hash::canonical_hash;
-use crate::model::ids::{FieldName, OrgEpoch, RecordId};
+use crate::model::ids::{FieldName, ObjectName, OrgEpoch, RecordId, TenantId};
 use crate::model::link::RemoteState;
 use crate::model::value::Payload;
 use crate::model::{SyncLink, generate};
+use crate::planner::identity::nested::names_given_later;
 use crate::planner::identity::rows::{Entry, KeyedChange, RowIdentityMap, RowKey};
 use crate::ports::capture_store::{CaptureCounts, OutboxReport};
 use crate::ports::{MappedObject, StoreError, StreamName};
@@ -23,11 +24,11 @@ use crate::store::error::contended;
 use crate::store::mapped_table::shape::key_form;
 use crate::store::operations::children::follow;
 use crate::store::tables::alias::{RawAlias, Wanted, add_raw_aliases};
-use crate::store::tables::checkpoint::{lock_outbox, note_capture};
+use crate::store::tables::checkpoint::{lock_outbox, mark_scans_need_resync, note_capture};
 use crate::store::tables::dead_letter::{NewDeadLetter, insert_dead_letters};
 use crate::store::tables::journal::{JournalLine, write_journal};
 use crate::store::tables::link::{KnownRecord, free_keys, lock_by_names, make_links, save_records};
-use crate::store::tables::outbox::{Claimed, claim};
+use crate::store::tables::outbox::{Claimed, FormerName, claim, claim_givers};
 use crate::store::tables::seen::{Emitted, seen_before};
 use crate::store::tables::task::{NewWork, add_work, work_for};
 use crate::store::transaction::{Tx, recordset};
@@ -42,7 +43,8 @@ pub(crate) async fn drain_outbox(
     let claimed = if tenants.is_empty() {
         Vec::new()
     } else {
-        claim(tx, &tenants, limit).await?
+        let claimed = claim(tx, &tenants, limit).await?;
+        with_givers(tx, mapped_objects, &tenants, claimed, limit).await?
     };
     if claimed.is_empty() {
         return Ok(OutboxReport::default());
@@ -65,8 +67,39 @@ pub(crate) async fn drain_outbox(
             out_of_scope: sorted.out_of_scope.len(),
         },
         dirty,
-        more: claimed.len() == limit,
+        more: claimed.len() >= limit,
     })
+}
+
+/// Adds the changes that give rows the names which triggers' changes before them take away: a statement may be captured
+/// with more rows than one batch has.
+async fn with_givers(
+    tx: &mut Tx,
+    mapped_objects: &[MappedObject],
+    tenants: &[String],
+    mut claimed: Vec<Claimed>,
+    limit: usize,
+) -> Result<Vec<Claimed>, StoreError> {
+    if claimed.len() < limit {
+        return Ok(claimed);
+    }
+    let sorted = sort(mapped_objects, &claimed);
+    let changes: Vec<&KeyedChange> = sorted.accepted.iter().map(|one| &one.change).collect();
+    let later = names_given_later(&changes);
+    if later.is_empty() {
+        return Ok(claimed);
+    }
+    let names: Vec<FormerName<'_>> = later
+        .iter()
+        .map(|(tenant, object, external_id)| FormerName {
+            tenant: tenant.as_str(),
+            object: object.as_str(),
+            external_id,
+        })
+        .collect();
+    let givers = claim_givers(tx, tenants, &names, limit).await?;
+    claimed.extend(givers);
+    Ok(claimed)
 }
 
 /// A claimed row that is a valid change.
@@ -197,6 +230,7 @@ fn keyed(mapped: &MappedObject, valid: &ValidOutbox, row: &Claimed) -> Result<Ke
         generated,
         changed_at_ms: row.changed_at.map(|at| at.timestamp_millis()),
         fields: edited_fields(mapped, valid, row),
+        nested: row.nested.unwrap_or_default(),
     })
 }
 
@@ -204,7 +238,10 @@ fn keyed(mapped: &MappedObject, valid: &ValidOutbox, row: &Claimed) -> Result<Ke
 fn edited_fields(mapped: &MappedObject, valid: &ValidOutbox, row: &Claimed) -> Vec<FieldName> {
     let is_edit = match valid.operation {
         OutboxOperation::Insert | OutboxOperation::Update => true,
-        OutboxOperation::Delete | OutboxOperation::Truncate | OutboxOperation::Backfill => false,
+        OutboxOperation::Delete
+        | OutboxOperation::Truncate
+        | OutboxOperation::Backfill
+        | OutboxOperation::Uncaptured => false,
     };
     let by_time = mapped.configured.conflicts == ConflictPolicy::LastWriterWins;
     if !is_edit || !by_time {
@@ -288,21 +325,24 @@ async fn take_in(
     accepted: &[Accepted<'_>],
 ) -> Result<usize, StoreError> {
     let emptied = empty_places(tx, accepted).await?;
+    read_uncaptured(tx, accepted).await?;
     let wanted: Vec<Wanted> = accepted.iter().flat_map(|one| names(&one.change)).collect();
     let mut identities = RowIdentityMap::new(lock_by_names(tx, &wanted).await?);
-    let places: Vec<Option<usize>> = accepted
-        .iter()
-        .map(|one| match one.valid.operation {
+    let changes: Vec<&KeyedChange> = accepted.iter().map(|one| &one.change).collect();
+    let mut places: Vec<Option<usize>> = vec![None; accepted.len()];
+    for at in identities.order(&changes) {
+        let one = &accepted[at];
+        match one.valid.operation {
             OutboxOperation::Truncate => {
                 identities.truncate(&one.valid.tenant, &one.valid.object);
-                None
             }
+            OutboxOperation::Uncaptured => {}
             OutboxOperation::Insert
             | OutboxOperation::Update
             | OutboxOperation::Delete
-            | OutboxOperation::Backfill => Some(identities.take(&one.change)),
-        })
-        .collect();
+            | OutboxOperation::Backfill => places[at] = Some(identities.take(&one.change)),
+        }
+    }
     let records = write_links(tx, mapped_objects, identities.entries()).await?;
     write_names(tx, identities.entries(), &records).await?;
     let work: Vec<NewWork> = identities
@@ -376,6 +416,23 @@ fn names(change: &KeyedChange) -> Vec<Wanted> {
     names
 }
 
+/// Has the objects read again of which changes could not be captured.
+async fn read_uncaptured(tx: &mut Tx, accepted: &[Accepted<'_>]) -> Result<(), StoreError> {
+    let mut objects: BTreeMap<&TenantId, BTreeSet<&ObjectName>> = BTreeMap::new();
+    for one in accepted {
+        if one.valid.operation == OutboxOperation::Uncaptured {
+            let of_tenant = objects.entry(&one.valid.tenant).or_default();
+            of_tenant.insert(&one.valid.object);
+        }
+    }
+    for (tenant, objects) in objects {
+        let objects: Vec<ObjectName> = objects.into_iter().cloned().collect();
+        let reason = "a change of its table could not be captured";
+        mark_scans_need_resync(tx, tenant, &objects, reason).await?;
+    }
+    Ok(())
+}
+
 /// Adds work for every record of a truncated table, in one statement: there may be millions.
 async fn empty_places(tx: &mut Tx, accepted: &[Accepted<'_>]) -> Result<usize, StoreError> {
     let places: BTreeSet<(&str, &str)> = accepted
@@ -447,7 +504,7 @@ async fn write_links(
 }
 
 #[derive(Serialize)]
-struct FormerName<'a> {
+struct LeftSpellings<'a> {
     record_id: RecordId,
     spellings: &'a BTreeSet<String>,
 }
@@ -455,11 +512,11 @@ struct FormerName<'a> {
 /// Enqueues rows that have the old external id of a renamed record in another spelling: such a row becomes
 /// its own record. It is captured as if it had just been written.
 async fn revisit_spellings(tx: &mut Tx, entries: &[Entry]) -> Result<(), StoreError> {
-    let former: Vec<FormerName<'_>> = entries
+    let former: Vec<LeftSpellings<'_>> = entries
         .iter()
         .filter(|entry| entry.moved)
         .filter_map(|entry| {
-            Some(FormerName {
+            Some(LeftSpellings {
                 record_id: entry.known.as_ref()?.link.record_id,
                 spellings: &entry.left_behind,
             })

@@ -172,17 +172,18 @@ pub(crate) const REPLAY: &str = "with letter as (
     requeued as (
         insert into syncline.sync_outbox (
             tenant, object, operation, external_id, old_external_id, local_key, changed_columns, changed, tombstone,
-            cursor, changed_at, entered_at
+            cursor, changed_at, nested, entered_at
         )
         select
             source.tenant, source.object, source.operation, source.external_id, source.old_external_id,
             source.local_key, source.changed_columns, source.changed, source.tombstone, source.cursor,
-            source.changed_at,
+            source.changed_at, source.nested,
             syncline.wall_clock()
         from letter
         cross join lateral jsonb_to_record(letter.payload) as source (
             tenant text, object text, operation text, external_id text, old_external_id text, local_key jsonb,
-            changed_columns text[], changed jsonb, tombstone boolean, cursor text, changed_at timestamptz
+            changed_columns text[], changed jsonb, tombstone boolean, cursor text, changed_at timestamptz,
+            nested boolean
         )
         where letter.origin = 'outbox'
     )

@@ -27,6 +27,7 @@ pub(crate) struct Claimed {
     pub(crate) tombstone: Option<bool>,
     pub(crate) cursor: Option<String>,
     pub(crate) changed_at: Option<DateTime<Utc>>,
+    pub(crate) nested: Option<bool>,
 }
 
 /// The same as the database gives it: any application may have written its JSON.
@@ -44,6 +45,7 @@ struct ClaimedRow {
     tombstone: Option<bool>,
     cursor: Option<String>,
     changed_at: Option<DateTime<Utc>>,
+    nested: Option<bool>,
 }
 
 impl From<ClaimedRow> for Claimed {
@@ -61,6 +63,7 @@ impl From<ClaimedRow> for Claimed {
             tombstone: row.tombstone,
             cursor: row.cursor,
             changed_at: row.changed_at,
+            nested: row.nested,
         }
     }
 }
@@ -80,8 +83,8 @@ pub(crate) async fn claim(
     tenants: &[String],
     limit: usize,
 ) -> Result<Vec<Claimed>, StoreError> {
-    let sql = format!(
-        "with claimed as materialized (
+    let sql = take(&format!(
+        "claimed as materialized (
             select outbox_id
             from syncline.sync_outbox
             where {CLAIMABLE}
@@ -89,8 +92,24 @@ pub(crate) async fn claim(
             limit $2
             -- Excludes another claim of these rows; rows that are being deleted by hand are skipped.
             for update skip locked
-        ),
-        -- Claiming deletes: what happens to these rows commits with it or not at all.
+        )"
+    ));
+    let rows: Vec<ClaimedRow> = tx
+        .rows(
+            "claiming outbox rows",
+            sqlx::query_as(AssertSqlSafe(sql))
+                .bind(tenants)
+                .bind(i64::try_from(limit).unwrap_or(i64::MAX)),
+        )
+        .await?;
+    Ok(rows.into_iter().map(Claimed::from).collect())
+}
+
+/// Returns the statement that deletes and returns the rows which `claimed` selects. Claiming deletes: what happens to
+/// these rows commits with it or not at all.
+fn take(claimed: &str) -> String {
+    format!(
+        "with {claimed},
         taken as (
             delete from syncline.sync_outbox as outbox
             using claimed
@@ -100,16 +119,51 @@ pub(crate) async fn claim(
             returning outbox.*
         )
         select outbox_id, tenant, object, operation, external_id, old_external_id, local_key::text, changed_columns,
-            changed::text, tombstone, cursor, changed_at
+            changed::text, tombstone, cursor, changed_at, nested
         from taken
         order by outbox_id"
+    )
+}
+
+/// A name that a row of a mapped table had.
+#[derive(Debug, Serialize)]
+pub(crate) struct FormerName<'a> {
+    pub(crate) tenant: &'a str,
+    pub(crate) object: &'a str,
+    pub(crate) external_id: &'a str,
+}
+
+/// Claims the changes, at most `limit`, that give rows these names. It reads the whole outbox.
+pub(crate) async fn claim_givers(
+    tx: &mut Tx,
+    tenants: &[String],
+    names: &[FormerName<'_>],
+    limit: usize,
+) -> Result<Vec<Claimed>, StoreError> {
+    let sql = take(
+        "named as materialized (
+            select *
+            from jsonb_to_recordset($3) as named (tenant text, object text, external_id text)
+        ),
+        claimed as materialized (
+            select outbox.outbox_id
+            from syncline.sync_outbox as outbox
+            join named using (tenant, object, external_id)
+            where outbox.operation = 'insert'
+            or outbox.operation = 'update' and outbox.old_external_id is not null
+            order by outbox.outbox_id
+            limit $2
+            -- As in the claim of all rows.
+            for update of outbox skip locked
+        )",
     );
     let rows: Vec<ClaimedRow> = tx
         .rows(
-            "claiming outbox rows",
+            "claiming changes that gave rows their names",
             sqlx::query_as(AssertSqlSafe(sql))
                 .bind(tenants)
-                .bind(i64::try_from(limit).unwrap_or(i64::MAX)),
+                .bind(i64::try_from(limit).unwrap_or(i64::MAX))
+                .bind(recordset(names)),
         )
         .await?;
     Ok(rows.into_iter().map(Claimed::from).collect())
