@@ -91,6 +91,28 @@ impl LaneBudget {
 /// Records in one sObject Collections call (REST API Developer Guide, "sObject Collections").
 pub const COLLECTION_RECORDS_MAX: usize = 200;
 
+/// Most records of one Composite Graph call (REST API Developer Guide, "Composite Graph Limits").
+const GRAPH_RECORDS_MAX: usize = 500;
+
+/// Most bytes of one Bulk API 2.0 job (Bulk API 2.0 guide, "Bulk API and Bulk API 2.0 Limits": 150 MB
+/// in base64).
+const BULK_JOB_BYTES_MAX: usize = 100_000_000;
+
+/// Calls of one Bulk job: create, upload, close, one poll, and three results.
+const BULK_JOB_CALLS: usize = 7;
+
+/// Returns the number of API calls for the records of one lane and one kind of write, and the bytes of their values:
+/// creates, updates and deletes never share a call. An estimate.
+pub fn calls_of(lane: Lane, records: usize, bytes: usize) -> usize {
+    match lane {
+        Lane::Refused | Lane::Noop | Lane::Conflict | Lane::Postgres => 0,
+        Lane::Single => records,
+        Lane::Collections => records.div_ceil(COLLECTION_RECORDS_MAX),
+        Lane::CompositeGraph => records.div_ceil(GRAPH_RECORDS_MAX),
+        Lane::Bulk => bytes.div_ceil(BULK_JOB_BYTES_MAX).max(1) * BULK_JOB_CALLS,
+    }
+}
+
 /// Chooses a lane for each plan, in order. A record's plan never depends on other records; its lane does.
 ///
 /// Records that depend on each other go by graph. Urgent ones and those that discard an edit go by single calls, as

@@ -10,7 +10,7 @@ use serde::Deserialize;
 use syncline_planner::config::ObjectSync;
 use syncline_planner::model::ids::FieldName;
 use syncline_planner::record::SideWrite;
-use syncline_planner::route::{COLLECTION_RECORDS_MAX, Lane, LaneBudget, Routable, route};
+use syncline_planner::route::{Lane, LaneBudget, Routable, calls_of, route};
 use syncline_planner::rule::Rule;
 use syncline_planner::{Mapping, RecordPlan, plan_record};
 
@@ -19,16 +19,6 @@ use super::{Problem, input};
 
 /// Most rows of one batch: more do not fit into a page's memory.
 const ROWS_MAX: usize = 1_000_000;
-
-/// Most records of one Composite Graph call (REST API Developer Guide, "Composite Graph Limits").
-const GRAPH_RECORDS_MAX: usize = 500;
-
-/// Most bytes of one Bulk API 2.0 job (Bulk API 2.0 guide, "Bulk API and Bulk API 2.0 Limits": 150 MB
-/// in base64).
-const BULK_JOB_BYTES_MAX: usize = 100_000_000;
-
-/// Calls of one Bulk job: create, upload, close, one poll, and three results.
-const BULK_JOB_CALLS: usize = 7;
 
 /// A batch that is being planned.
 #[derive(Debug)]
@@ -220,7 +210,7 @@ impl BatchSummary {
 
     fn add_up(&mut self, loads: BTreeMap<(Lane, WriteKind), LaneLoad>) {
         for ((lane, _), load) in loads {
-            let calls = calls_of(lane, load);
+            let calls = calls_of(lane, load.records, load.bytes);
             let sum = self.lanes.entry(lane).or_default();
             sum.records += load.records;
             sum.bytes += load.bytes;
@@ -228,18 +218,6 @@ impl BatchSummary {
             self.calls += calls;
             self.bytes += load.bytes;
         }
-    }
-}
-
-/// Returns the number of API calls for the records of one lane and one kind of write: creates, updates and
-/// deletes never share a call.
-fn calls_of(lane: Lane, load: LaneLoad) -> usize {
-    match lane {
-        Lane::Refused | Lane::Noop | Lane::Conflict | Lane::Postgres => 0,
-        Lane::Single => load.records,
-        Lane::Collections => load.records.div_ceil(COLLECTION_RECORDS_MAX),
-        Lane::CompositeGraph => load.records.div_ceil(GRAPH_RECORDS_MAX),
-        Lane::Bulk => load.bytes.div_ceil(BULK_JOB_BYTES_MAX).max(1) * BULK_JOB_CALLS,
     }
 }
 

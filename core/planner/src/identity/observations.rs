@@ -167,6 +167,11 @@ impl ObservationBatch {
         &mut self.records
     }
 
+    /// Ends the batch and returns its records.
+    pub fn into_records(self) -> Vec<SeenRecord> {
+        self.records
+    }
+
     /// Absorbs one observation into its record.
     pub fn take(&mut self, origin: Origin<'_>, seen: &SalesforceObservation) -> Seen {
         let Some(place) = self.find_or_make(origin, seen) else {
