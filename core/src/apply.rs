@@ -212,7 +212,7 @@ async fn round(
 
 /// Returns how many records of an object one round may have: fewer the more fields are mapped, so that a worker's
 /// memory is limited for objects with hundreds of them, too.
-fn round_records(mapped: &MappedObject) -> usize {
+pub(crate) fn round_records(mapped: &MappedObject) -> usize {
     let fields = mapped.sync.fields.len() + 1;
     (ROUND_VALUES_MAX / fields).min(ROUND_RECORDS_MAX)
 }

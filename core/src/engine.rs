@@ -6,6 +6,7 @@
 pub mod check;
 pub mod generate;
 pub mod in_process;
+pub mod plan;
 pub mod run;
 pub mod sqs;
 pub mod system;

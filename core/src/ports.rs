@@ -13,6 +13,7 @@ pub mod fence;
 pub mod job_store;
 pub mod mapped_object;
 pub mod operator_store;
+pub mod plan_store;
 pub mod reconcile_store;
 pub mod record;
 pub mod salesforce;
@@ -28,6 +29,7 @@ pub use fence::{FencePort, FenceUnreachable};
 pub use job_store::JobStore;
 pub use mapped_object::{MappedObject, MappedTable};
 pub use operator_store::OperatorStore;
+pub use plan_store::PlanStore;
 pub use reconcile_store::ReconcileStore;
 pub use salesforce::{EventStream, SalesforceError, SalesforcePort};
 pub use secret_source::{SecretSource, SecretUnreadable};
@@ -36,6 +38,12 @@ pub use stream_name::StreamName;
 pub use wakeup::{WakeUp, WakeUpError, WakeUpPort};
 
 /// One tenant's Postgres, with the calls of all jobs.
-pub trait Store: JobStore + CaptureStore + ApplyStore + ReconcileStore + OperatorStore {}
+pub trait Store:
+    JobStore + CaptureStore + ApplyStore + ReconcileStore + OperatorStore + PlanStore
+{
+}
 
-impl<S: JobStore + CaptureStore + ApplyStore + ReconcileStore + OperatorStore> Store for S {}
+impl<S: JobStore + CaptureStore + ApplyStore + ReconcileStore + OperatorStore + PlanStore> Store
+    for S
+{
+}

@@ -25,7 +25,7 @@ use crate::job::error::Error;
 use crate::job::tenant::Tenant;
 use crate::ports::MappedObject;
 use crate::ports::operator_store::{Parent, TableFacts};
-use first_contact::FirstContact;
+pub(super) use first_contact::FirstContact;
 
 pub use access::check_access;
 pub use first_contact::FIX as FIRST_CONTACT_FIX;

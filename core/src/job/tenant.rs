@@ -12,7 +12,7 @@ use crate::model::schema::ObjectSchema;
 
 use crate::ports::database::DatabaseState;
 use crate::ports::job_store::{
-    Control, KnownSchema, MappedSchemas, OrgMatch, UsableFields, WithheldField,
+    Control, KnownSchema, KnownSchemas, MappedSchemas, OrgMatch, UsableFields, WithheldField,
 };
 use crate::ports::salesforce::{Changes, Interest};
 use crate::ports::{
@@ -80,6 +80,18 @@ pub(crate) struct MappedObjects {
     loaded_at_ms: i64,
     /// The replays that were known when they were loaded.
     replays: i64,
+}
+
+/// The mapped objects as they are now, for a plan that is only shown.
+pub(crate) struct ObjectsToPlan {
+    /// Parents before children where the references allow it.
+    pub(crate) list: Vec<MappedObject>,
+    /// What cannot be synchronised now.
+    pub(crate) withheld: Vec<WithheldField>,
+    /// Our user in the org.
+    pub(crate) user: SalesforceId,
+    /// The schema `syncline` exists.
+    pub(crate) has_control_plane: bool,
 }
 
 impl MappedObjects {
@@ -226,6 +238,64 @@ impl Tenant {
             organization_id,
             loaded_at_ms: now_ms - loaded.age_ms,
             replays,
+        })
+    }
+
+    /// Returns the mapped objects as a job would load them now, and stores nothing. Fails where a job would: if the
+    /// database or the org is not the tenant's.
+    pub(crate) async fn objects_to_plan(&self) -> Result<ObjectsToPlan, Error> {
+        let tenant = &self.config.tenant;
+        let database = self.store.database_state(tenant).await?;
+        let identity = self.salesforce.identity().await?;
+        let organization_id = identity.organization_id;
+        let (mut known, mut org_epoch) = (KnownSchemas::default(), OrgEpoch::default());
+        if database.is_some() {
+            let control = self.store.control(tenant).await?;
+            self.require_database(&control)?;
+            known = self.store.known_schemas(tenant).await?;
+            match control.org {
+                Some((id, epoch)) if id == organization_id => org_epoch = epoch,
+                Some((known, _)) => {
+                    let found = organization_id;
+                    return Err(self.is_other(OtherOrg { known, found }));
+                }
+                None => {}
+            }
+        }
+        self.salesforce.use_org(&organization_id);
+        let mut loaded = LoadedObjects::default();
+        for sync in &self.config.objects {
+            self.salesforce.forget_schema(&sync.object);
+            let mut schema = match self.salesforce.describe(&sync.object).await {
+                Ok(schema) => schema,
+                Err(error) if error.disposition.concerns_tenant() => return Err(error.into()),
+                Err(error) => {
+                    loaded.withhold_object(sync, &error);
+                    continue;
+                }
+            };
+            if let Some(known) = known.objects.get(&sync.object) {
+                schema.follow(&known.schema);
+            }
+            let columns = self.store.columns_of(&sync.table).await?;
+            let usable = loaded.without_withheld(sync, &schema, &columns);
+            loaded.list.push(MappedObject {
+                tenant: tenant.clone(),
+                sync: Arc::new(usable),
+                configured: Arc::new(sync.clone()),
+                schema: Arc::new(schema),
+                organization_id: organization_id.clone(),
+                org_epoch,
+                config_hash: Arc::from(self.config.config_hash.as_str()),
+                tables: Arc::default(),
+            });
+        }
+        loaded.share_tables();
+        Ok(ObjectsToPlan {
+            list: loaded.list,
+            withheld: loaded.withheld,
+            user: identity.user_id,
+            has_control_plane: database.is_some(),
         })
     }
 
@@ -447,13 +517,17 @@ impl LoadedObjects {
     /// Leaves out an object of which nothing is known.
     fn leave_out(&mut self, tenant: &TenantId, sync: &ObjectSync, error: SalesforceError) {
         tracing::error!(%tenant, object = %sync.object, %error, "an object cannot be described; it is left out");
+        self.withhold_object(sync, &error);
+        self.first_error.get_or_insert(error);
+    }
+
+    fn withhold_object(&mut self, sync: &ObjectSync, error: &SalesforceError) {
         self.withheld.push(WithheldField {
             object: sync.object.to_string(),
             field: String::new(),
             problem: format!("the object cannot be described: {error}"),
             since: None,
         });
-        self.first_error.get_or_insert(error);
     }
 
     fn log_withheld(&self, tenant: &TenantId) {

@@ -9,8 +9,8 @@ use crate::model::cursor::SourceCursor;
 use crate::model::ids::SalesforceId;
 use crate::model::observation::{ObservationKind, SalesforceObservation};
 use crate::model::value::Value;
-use crate::ports::MappedObject;
 use crate::ports::salesforce::{Deleted, ReadBy, SalesforceRecord};
+use crate::ports::{MappedObject, SalesforcePort};
 
 /// Records of one read by id.
 const READ_BATCH: usize = 200;
@@ -22,7 +22,16 @@ pub(crate) async fn read_by_id(
     mapped: &MappedObject,
     ids: &[SalesforceId],
 ) -> Result<BTreeMap<SalesforceId, SalesforceRecord>, Error> {
-    read_batches(job, mapped, ids, &|ids| ReadBy::Id(ids)).await
+    read_from(job.salesforce(), mapped, ids).await
+}
+
+/// Reads records by id as [`read_by_id`] does, outside a job.
+pub(crate) async fn read_from(
+    salesforce: &dyn SalesforcePort,
+    mapped: &MappedObject,
+    ids: &[SalesforceId],
+) -> Result<BTreeMap<SalesforceId, SalesforceRecord>, Error> {
+    read_batches(salesforce, mapped, ids, &|ids| ReadBy::Id(ids)).await
 }
 
 /// Reads the records that match the object's filter; all of them if it has no filter. Deleted records are
@@ -38,14 +47,14 @@ pub(crate) async fn read_matching(
                 ids,
                 filter: filter.clone(),
             };
-            read_batches(job, mapped, ids, &matching).await
+            read_batches(job.salesforce(), mapped, ids, &matching).await
         }
         None => read_by_id(job, mapped, ids).await,
     }
 }
 
 async fn read_batches(
-    job: &Job<'_>,
+    salesforce: &dyn SalesforcePort,
     mapped: &MappedObject,
     ids: &[SalesforceId],
     by: &(dyn Fn(Vec<SalesforceId>) -> ReadBy + Sync),
@@ -53,8 +62,7 @@ async fn read_batches(
     let fields = read_fields(&mapped.sync);
     let mut found = BTreeMap::new();
     for batch in ids.chunks(READ_BATCH) {
-        let records = job
-            .salesforce()
+        let records = salesforce
             .read(&mapped.sync.object, &by(batch.to_vec()), &fields)
             .await?;
         found.extend(
@@ -88,6 +96,16 @@ pub(crate) fn observation(
     kind: ObservationKind,
     cursor: &str,
 ) -> SalesforceObservation {
+    observation_by(&job.loaded().user, mapped, record, (kind, cursor))
+}
+
+/// Returns what our user has read as an observation of this kind.
+pub(crate) fn observation_by(
+    user: &SalesforceId,
+    mapped: &MappedObject,
+    record: &SalesforceRecord,
+    (kind, cursor): (ObservationKind, &str),
+) -> SalesforceObservation {
     SalesforceObservation {
         object: mapped.sync.object.clone(),
         salesforce_id: record.salesforce_id.clone(),
@@ -98,7 +116,7 @@ pub(crate) fn observation(
         version: record.version,
         cursor: SourceCursor::Snapshot(cursor.to_owned()),
         ordinal: 0,
-        ours: record.modified_by.as_ref() == Some(&job.loaded().user),
+        ours: record.modified_by.as_ref() == Some(user),
     }
 }
 

@@ -22,6 +22,7 @@ mod leased_record;
 mod operator;
 mod parents;
 mod plan_and_write;
+mod plan_only;
 mod reconcile;
 mod record_observations;
 mod record_outcomes;

@@ -47,6 +47,7 @@ mod over_the_network;
 mod parameters;
 mod partitions;
 mod pausing;
+mod planning;
 mod policies;
 mod polling;
 mod proxy;

@@ -8,10 +8,13 @@ use sqlx::types::Json;
 use uuid::Uuid;
 
 use crate::model::ids::RecordId;
+use crate::model::key::KeyForm;
 use crate::ports::record::PostgresRow;
 use crate::ports::{MappedObject, StoreError};
 use crate::store::error::{RowRefusal, row_refusal};
-use crate::store::mapped_table::shape::{TableShape, canonical_key, mapped_columns, picked_json};
+use crate::store::mapped_table::shape::{
+    TableShape, canonical_key, key_form, mapped_columns, picked_json,
+};
 use crate::store::quote;
 use crate::store::tables::link::KnownRecord;
 use crate::store::transaction::{Tx, recordset};
@@ -77,7 +80,7 @@ pub(crate) async fn read_rows(
 ) -> Result<FoundRows, RowError> {
     let spellings = spellings(tx, records).await?;
     let by_key = Search::by_key(mapped, shape, &spellings)?;
-    let by_local_key = Search::by_local_key(mapped, shape, records)?;
+    let by_local_key = Search::by_local_key(mapped, shape, records, Links::Stored)?;
     let mut found = FoundRows::default();
     let mut existing = FoundRows::default();
     for search in [Some(by_key), by_local_key].into_iter().flatten() {
@@ -96,6 +99,53 @@ pub(crate) async fn read_rows(
         found.being_renamed = being_renamed(tx, mapped, &spellings).await?;
     }
     Ok(found)
+}
+
+/// Whether the control plane exists, so that links may be stored.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Links {
+    /// It exists.
+    Stored,
+    /// It does not: no record is linked.
+    None,
+}
+
+/// Reads rows as [`read_rows`] does, without locks, and under other usual spellings of the external ids, too: as long as
+/// a row is not captured, how it spells its external id is not known.
+pub(crate) async fn read_rows_uncaptured(
+    tx: &mut Tx,
+    mapped: &MappedObject,
+    shape: &TableShape,
+    records: &[&KnownRecord],
+    links: Links,
+) -> Result<FoundRows, RowError> {
+    let mut spellings = match links {
+        Links::Stored => spellings(tx, records).await?,
+        Links::None => Vec::new(),
+    };
+    let form = key_form(mapped);
+    for record in records {
+        let record_id = record.link.record_id;
+        let usual = usual_spellings(form, &record.link.external_id);
+        spellings.extend(usual.map(|key| Spelling { record_id, key }));
+    }
+    let by_key = Search::by_key(mapped, shape, &spellings)?;
+    let by_local_key = Search::by_local_key(mapped, shape, records, links)?;
+    let mut found = FoundRows::default();
+    for search in [Some(by_key), by_local_key].into_iter().flatten() {
+        add_rows(&mut found, search.run(tx, Locking::Refresh).await?);
+    }
+    Ok(found)
+}
+
+/// Returns the external id as it is, without blanks around it, and as it is compared or in capitals if case does not count.
+fn usual_spellings(form: KeyForm, external_id: &str) -> impl Iterator<Item = String> {
+    let mut spellings = BTreeSet::from([external_id.to_owned(), external_id.trim().to_owned()]);
+    spellings.extend(form.canonical(external_id));
+    if form == KeyForm::CaseFolded {
+        spellings.insert(external_id.trim().to_uppercase());
+    }
+    spellings.into_iter()
 }
 
 /// A spelling of a record's external id.
@@ -173,6 +223,7 @@ impl Search {
         mapped: &MappedObject,
         shape: &TableShape,
         records: &[&KnownRecord],
+        links: Links,
     ) -> Result<Option<Self>, StoreError> {
         let wanted: Vec<serde_json::Value> = records
             .iter()
@@ -188,7 +239,9 @@ impl Search {
             .map(quote::column)
             .map(|name| format!("target.{name} = wanted.{name}"))
             .collect();
-        condition.push(is_of_no_other(mapped));
+        if links == Links::Stored {
+            condition.push(is_of_no_other(mapped));
+        }
         Ok(Some(Self {
             sql: select_rows(
                 mapped,

@@ -3,6 +3,7 @@
 use serde_json::Value as Json;
 use sqlx::AssertSqlSafe;
 
+use crate::ports::plan_store::RowPlace;
 use crate::ports::{MappedObject, StoreError};
 use crate::store::mapped_table::shape::{TableShape, picked_json, read_shape};
 use crate::store::quote;
@@ -56,6 +57,41 @@ pub(crate) async fn rows_after(
             .bind(after),
     )
     .await
+}
+
+/// Reads rows after a place in identity order. Needs no control plane.
+pub(crate) async fn places_after(
+    tx: &mut Tx,
+    mapped: &MappedObject,
+    shape: &TableShape,
+    after: Option<&Json>,
+    limit: usize,
+) -> Result<Vec<RowPlace>, StoreError> {
+    let page = page_sql(mapped, shape, after.is_some())?;
+    // The page's SQL has its limit as $3, after tenant and object.
+    let sql = format!(
+        "select page.place, case when not page.keyless then page.external_id end
+        from ({page}) as page
+        where $1::text is not null
+        and $2::text is not null"
+    );
+    let rows: Vec<(Json, Option<String>)> = tx
+        .rows(
+            "reading the places of rows",
+            sqlx::query_as(AssertSqlSafe(sql))
+                .bind(mapped.tenant.as_str())
+                .bind(mapped.sync.object.as_str())
+                .bind(i64::try_from(limit).unwrap_or(i64::MAX))
+                .bind(after),
+        )
+        .await?;
+    let rows = rows.into_iter();
+    Ok(rows
+        .map(|(identity, external_id)| RowPlace {
+            identity,
+            external_id,
+        })
+        .collect())
 }
 
 /// Puts rows after a place in identity order into the outbox, as if they had just been written. Returns how many,

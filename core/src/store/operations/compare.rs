@@ -8,7 +8,9 @@ use crate::model::ids::{ObjectName, RecordId, SalesforceId};
 use crate::ports::comparison::{ObservedPage, PageRecord, RowPage, UnknownRow};
 use crate::ports::record::{ObservedRecord, PostgresRow};
 use crate::ports::{MappedObject, StoreError};
-use crate::store::mapped_table::read::{FoundRows, Locking, RowError, read_rows};
+use crate::store::mapped_table::read::{
+    FoundRows, Links, Locking, RowError, read_rows, read_rows_uncaptured,
+};
 use crate::store::mapped_table::shape::{TableShape, key_form, read_shape};
 use crate::store::mapped_table::walk::{WalkedRow, rows_after};
 use crate::store::operations::parents::{parents_of, references, remote_parents};
@@ -19,20 +21,33 @@ use crate::store::tables::intent::live_intents;
 use crate::store::tables::link::{KnownRecord, by_salesforce_id, named, of_rows, resolve_parents};
 use crate::store::transaction::Tx;
 
+/// Whether the rows of a table are captured, so that the spellings of their external ids are known.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Capture {
+    /// They are.
+    Done,
+    /// Perhaps not yet.
+    Ahead(Links),
+}
+
 /// Reads the rows of records; where Postgres refuses an external id that the column's type does not take,
 /// tries the halves. A record whose external id no row can have has no row.
-async fn read_taken_rows(
+pub(super) async fn read_taken_rows(
     tx: &mut Tx,
-    mapped: &MappedObject,
-    shape: &TableShape,
+    (mapped, shape): (&MappedObject, &TableShape),
     records: Vec<&KnownRecord>,
+    capture: Capture,
 ) -> Result<FoundRows, StoreError> {
     let mut found = FoundRows::default();
     let mut batches = vec![records];
     // Each refusal halves a batch, so there are at most twice as many batches as records.
     while let Some(batch) = batches.pop() {
         tx.savepoint().await?;
-        match read_rows(tx, mapped, shape, &batch, Locking::Refresh).await {
+        let read = match capture {
+            Capture::Done => read_rows(tx, mapped, shape, &batch, Locking::Refresh).await,
+            Capture::Ahead(links) => read_rows_uncaptured(tx, mapped, shape, &batch, links).await,
+        };
+        match read {
             Ok(read) => {
                 tx.release_savepoint().await?;
                 found.rows.extend(read.rows);
@@ -80,7 +95,8 @@ pub(super) async fn observe_page(
     };
     let named = named_by_others(tx, mapped, seen, &known).await?;
     let shape = read_installed_shape(tx, mapped).await?;
-    let mut found = read_taken_rows(tx, mapped, &shape, known.iter().collect()).await?;
+    let mut found =
+        read_taken_rows(tx, (mapped, &shape), known.iter().collect(), Capture::Done).await?;
     let linked = observed(tx, mapped, seen, known, &mut found.rows).await?;
     Ok(ObservedPage {
         linked,
@@ -187,7 +203,8 @@ pub(super) async fn observe_rows(
         ..RowPage::default()
     };
     let known = links_of(tx, mapped, &walked).await?;
-    let found = read_taken_rows(tx, mapped, &shape, known.iter().collect()).await?;
+    let found =
+        read_taken_rows(tx, (mapped, &shape), known.iter().collect(), Capture::Done).await?;
     let mut of_record: BTreeMap<String, (RecordId, PostgresRow)> = BTreeMap::new();
     for (record, rows) in found.rows {
         for row in rows {

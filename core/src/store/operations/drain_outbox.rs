@@ -157,7 +157,7 @@ fn sort<'a>(mapped_objects: &'a [MappedObject], claimed: &'a [Claimed]) -> Sorte
                 change,
             }),
             Err(reason) => {
-                let dead_letter = refusal_dead_letter(row, finder, "outbox_bad_key", &reason);
+                let dead_letter = refusal_dead_letter(row, finder, BAD_KEY, &reason);
                 sorted.refused.push(dead_letter);
             }
         }
@@ -233,6 +233,36 @@ fn keyed(mapped: &MappedObject, valid: &ValidOutbox, row: &Claimed) -> Result<Ke
         nested: row.nested.unwrap_or_default(),
     })
 }
+
+/// Returns what `install` would enqueue for an existing row; or the code and the reason with which that would be
+/// refused. `primary_key` is the row's, if its table has one.
+pub(super) fn backfill_change(
+    mapped: &MappedObject,
+    external_id: Option<&str>,
+    primary_key: Option<&serde_json::Value>,
+) -> Result<KeyedChange, (&'static str, String)> {
+    let row = Claimed {
+        outbox_id: 0,
+        tenant: Some(mapped.tenant.to_string()),
+        object: Some(mapped.sync.object.to_string()),
+        operation: Some("backfill".to_owned()),
+        external_id: external_id.map(str::to_owned),
+        old_external_id: None,
+        local_key: primary_key.filter(|_| external_id.is_none()).cloned(),
+        changed_columns: None,
+        changed: None,
+        tombstone: Some(false),
+        cursor: None,
+        changed_at: None,
+        nested: Some(false),
+    };
+    let valid =
+        validate_outbox(&parts(&row)).map_err(|refusal| (refusal.code(), refusal.to_string()))?;
+    keyed(mapped, &valid, &row).map_err(|reason| (BAD_KEY, reason))
+}
+
+/// The code of a row whose external id is invalid.
+const BAD_KEY: &str = "outbox_bad_key";
 
 /// Returns the fields of the columns that a change names, if the later edit of a field wins.
 fn edited_fields(mapped: &MappedObject, valid: &ValidOutbox, row: &Claimed) -> Vec<FieldName> {
@@ -392,7 +422,7 @@ async fn follow_renames(
 }
 
 /// Returns the keys by which the record of a change may be known.
-fn names(change: &KeyedChange) -> Vec<Wanted> {
+pub(super) fn names(change: &KeyedChange) -> Vec<Wanted> {
     let place = || Wanted {
         tenant: change.tenant.to_string(),
         object: change.object.to_string(),
@@ -543,7 +573,7 @@ async fn revisit_spellings(tx: &mut Tx, entries: &[Entry]) -> Result<(), StoreEr
 }
 
 /// Returns the known record as it is after the batch.
-fn updated(entry: &Entry) -> Option<KnownRecord> {
+pub(super) fn updated(entry: &Entry) -> Option<KnownRecord> {
     let mut record = entry.known.clone()?;
     record.link.external_id.clone_from(&entry.external_id);
     record.link.canonical_id.clone_from(&entry.canonical_id);
@@ -557,7 +587,7 @@ fn updated(entry: &Entry) -> Option<KnownRecord> {
 }
 
 /// Returns the record of an entry that has no link yet. The database generates its record id.
-fn new_record(mapped_objects: &[MappedObject], entry: &Entry) -> KnownRecord {
+pub(super) fn new_record(mapped_objects: &[MappedObject], entry: &Entry) -> KnownRecord {
     let org_epoch = mapped_objects
         .iter()
         .find(|mapped| mapped.tenant == entry.tenant)

@@ -100,7 +100,7 @@ pub(super) async fn load_leased(
 
 /// Returns the records that are new or were renamed in Postgres, and whose external id another record still has in
 /// Salesforce, which was renamed, too.
-async fn external_ids_in_use(
+pub(super) async fn external_ids_in_use(
     tx: &mut Tx,
     mapped: &MappedObject,
     known: &[KnownRecord],

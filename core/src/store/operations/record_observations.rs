@@ -87,7 +87,7 @@ pub(crate) async fn record_observations(
 }
 
 /// Returns the origin of an object's observations.
-fn origin(mapped: &MappedObject) -> Origin<'_> {
+pub(super) fn origin(mapped: &MappedObject) -> Origin<'_> {
     Origin {
         tenant: &mapped.tenant,
         organization_id: &mapped.organization_id,

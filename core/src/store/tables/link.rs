@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use chrono::{DateTime, Utc};
 use serde::Serialize;
+use sqlx::AssertSqlSafe;
 use sqlx::types::Json;
 use uuid::Uuid;
 
@@ -106,14 +107,32 @@ pub(crate) async fn lock_by_names(
     let rows: Vec<LinkRow> = tx
         .rows(
             "finding links",
-            sqlx::query_as(LOCK_BY_NAMES).bind(recordset(wanted)),
+            // Locks, taken in record order, exclude other writers of these links; foreign keys may still point to them.
+            sqlx::query_as(AssertSqlSafe(format!(
+                "{BY_NAMES}\nfor no key update of link"
+            )))
+            .bind(recordset(wanted)),
         )
         .await?;
     rows.into_iter().map(KnownRecord::try_from).collect()
 }
 
-/// Each kind of key has its own index. Locks, taken in record order, exclude other writers of these links.
-const LOCK_BY_NAMES: &str = "with wanted as materialized (
+/// Finds links by any of their keys as [`lock_by_names`] does, without locks.
+pub(crate) async fn read_by_names(
+    tx: &mut Tx,
+    wanted: &[Wanted],
+) -> Result<Vec<KnownRecord>, StoreError> {
+    let rows: Vec<LinkRow> = tx
+        .rows(
+            "reading links by their keys",
+            sqlx::query_as(BY_NAMES).bind(recordset(wanted)),
+        )
+        .await?;
+    rows.into_iter().map(KnownRecord::try_from).collect()
+}
+
+/// Each kind of key has its own index.
+const BY_NAMES: &str = "with wanted as materialized (
         select *
         from jsonb_to_recordset($1) as wanted (
             tenant text, object text, canonical_id text, local_key jsonb, salesforce_id text
@@ -143,9 +162,7 @@ const LOCK_BY_NAMES: &str = "with wanted as materialized (
             and former.value = wanted.salesforce_id
             and not former.is_current
     )
-    order by link.record_id
-    -- Excludes other writers of these links, in record order; foreign keys may still point to them.
-    for no key update of link";
+    order by link.record_id";
 
 /// Reads links by their Salesforce ids, without locks.
 pub(crate) async fn by_salesforce_id(
