@@ -29,6 +29,7 @@ pub(crate) struct Arguments {
 const FIRST_STEPS: &str = "\
 First steps:
   syncline generate     write the mapping and the tables of objects
+  syncline plan         what would the first load do?
   syncline migrate      create the schema `syncline` in the database
   syncline check        does the mapping fit the database and the org?
   syncline install      capture every change of the mapped tables from now on
@@ -85,6 +86,20 @@ pub(crate) enum Command {
     /// Exit status 1 if an object that was named, or all of them, cannot be mapped, or if a table has to be mended.
     #[command(after_help = GENERATE_EXAMPLES)]
     Generate(Generate),
+    /// Show what the first load, or a changed configuration, would do. Writes nothing.
+    ///
+    /// Reads every record and every row, and decides about each as the jobs would: what is created, changed and deleted
+    /// on which side, what gets a generated external id, what comes into conflict, what is withheld, what stops, and
+    /// what is equal; with a few samples of each, the API calls and the time that it takes. It may be run before
+    /// `syncline migrate`, and at any time afterwards. What only a write shows, such as a validation rule, it cannot
+    /// foresee.
+    ///
+    /// Exit status 1 if a person must act: records come into conflict, have fields that are withheld or stop, deletes
+    /// would need approval, `syncline install` would refuse, or an object cannot be read.
+    #[command(
+        after_help = "Examples:\n  syncline plan\n  syncline plan --object Account --json\n  syncline plan --object Account --records account.jsonl   # for the page's batch view"
+    )]
+    Plan(Plan),
     /// Bring the schema `syncline` in the database up to date.
     ///
     /// It may be run again at any time.
@@ -241,6 +256,21 @@ pub(crate) enum Command {
         #[arg(long)]
         yes: bool,
     },
+}
+
+/// What `plan` shows.
+#[derive(Debug, Args)]
+pub(crate) struct Plan {
+    /// Only this object.
+    #[arg(long, value_name = "NAME")]
+    pub(crate) object: Option<String>,
+    /// Write each planned record, with its values, to this file, one a line: the page's batch view reads it. For one
+    /// object.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) records: Option<PathBuf>,
+    /// Replace the file if it exists.
+    #[arg(long, requires = "records")]
+    pub(crate) force: bool,
 }
 
 /// What `generate` writes, and where to.

@@ -6,6 +6,7 @@ mod discarded;
 mod explain;
 mod generate;
 mod inboxes;
+mod plan;
 mod run;
 mod setup;
 mod status;
@@ -96,6 +97,7 @@ pub(crate) async fn execute(arguments: Arguments) -> anyhow::Result<Outcome> {
         Command::Generate(asked) => {
             generate::generate(&context(&common).await?, &common, asked).await
         }
+        Command::Plan(asked) => plan::plan(&context(&common).await?, asked).await,
         Command::Migrate => setup::migrate(&context(&common).await?).await,
         Command::Install {
             new_changes_only,

@@ -37,6 +37,7 @@ fn log_level(command: &Command) -> &'static str {
         Command::Run => "info",
         Command::Check
         | Command::Generate(_)
+        | Command::Plan(_)
         | Command::Migrate
         | Command::Install { .. }
         | Command::Compare { .. }

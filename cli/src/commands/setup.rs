@@ -100,7 +100,8 @@ pub(super) async fn install(
     let (mut text, mut json) = (String::new(), Vec::new());
     for (tenant, (tables, enqueued)) in installed {
         text.push_str(&format!(
-            "{tenant}: changes of {} are captured; {enqueued} rows enqueued\n",
+            "{tenant}: changes of {} are captured; {enqueued} rows enqueued; `syncline plan` shows what becomes of them, \
+             `syncline run` does it\n",
             tables.join(", ")
         ));
         json.push(json!({"tenant": tenant, "tables": tables, "enqueued": enqueued}));

@@ -14,6 +14,7 @@ mod first_contact;
 mod generating;
 mod operating;
 mod ordered;
+mod planning;
 mod scene;
 mod secrecy;
 mod several;
