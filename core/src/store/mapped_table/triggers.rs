@@ -146,7 +146,7 @@ pub(crate) fn install_script(
     let mut script = String::new();
     for captured in Captured::ALL {
         script.push_str(&functions.create(captured, &function_name(captured, mapped)));
-        script.push_str(&owner_script(captured, mapped));
+        script.push_str(&owner_script(captured, mapped, shape));
     }
     script.push_str(&row_script(mapped, shape, members, partitioned, by_row));
     for member in members {
@@ -165,22 +165,33 @@ pub(crate) fn install_script(
 
 /// Returns the statement that gives a function to the owner of the outbox: with the rights of a role that owns the
 /// table, or of a superuser, it would have too few or too many.
-fn owner_script(captured: Captured, mapped: &MappedObject) -> String {
+///
+/// Only the table's owner may use it, who needs that to add a partition: whoever may put it on a table of his own, a
+/// temporary one for example, could write what he likes to the outbox of any tenant.
+fn owner_script(captured: Captured, mapped: &MappedObject, shape: &TableShape) -> String {
     format!(
         "do $do$
         declare
             the_owner name := (
-                select relowner::regrole
+                select pg_get_userbyid(relowner)
                 from pg_class
                 where oid = 'syncline.sync_outbox'::regclass
+            );
+            the_tables_owner name := (
+                select pg_get_userbyid(relowner)
+                from pg_class
+                where oid = {table}
             );
         begin
             if the_owner <> current_user then
                 execute format('alter function syncline.%I owner to %I', {name}, the_owner);
             end if;
+            execute format('revoke all on function syncline.%I() from public', {name});
+            execute format('grant execute on function syncline.%I() to %I', {name}, the_tables_owner);
         end
         $do$;",
         name = quote::literal(&function_name(captured, mapped)),
+        table = shape.oid,
     )
 }
 
