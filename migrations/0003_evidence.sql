@@ -74,9 +74,13 @@ create table syncline.sync_journal_default
     partition of syncline.sync_journal default;
 
 -- Creates the day partitions from today to `days` ahead and returns how many are new.
+--
+-- It runs as its owner, as the function that drops them does: only the owner of a table may add a partition, and the
+-- role that runs the jobs need not own the schema.
 create function syncline.ensure_journal_partitions(days integer)
 returns integer
 language plpgsql
+security definer
 set search_path = pg_catalog, pg_temp
 as $$
 declare
@@ -116,6 +120,7 @@ $$;
 create function syncline.drop_journal_partitions(keep_from timestamptz)
 returns integer
 language plpgsql
+security definer
 set search_path = pg_catalog, pg_temp
 as $$
 declare

@@ -116,4 +116,7 @@ revoke all on all functions in schema syncline from public;
 grant usage on schema syncline to public;
 grant select on syncline.record_status to public;
 grant execute on function syncline.emit(text, text, text, jsonb, text) to public;
-grant execute on function syncline.clock() to public;
+grant execute on function syncline.clock() to public;-- So that a role which may only read the tables can ask for ages, and whether this is a copy. They show nothing that
+-- Postgres does not show itself.
+grant execute on function syncline.wall_clock() to public;
+grant execute on function syncline.this_database() to public;

@@ -360,9 +360,9 @@
 -- function capture_query(operation text, captured_table oid, of_row boolean, external_column text, mapped_columns text[], key_columns text[]) returns text search_path=pg_catalog, pg_temp
 -- function capture_truncate() returns trigger security definer search_path=pg_catalog, pg_temp
 -- function clock() returns timestamp with time zone 
--- function drop_journal_partitions(keep_from timestamp with time zone) returns integer search_path=pg_catalog, pg_temp
+-- function drop_journal_partitions(keep_from timestamp with time zone) returns integer security definer search_path=pg_catalog, pg_temp
 -- function emit(object text, operation text, external_id text, payload jsonb DEFAULT NULL::jsonb, cursor text DEFAULT NULL::text) returns bigint security definer search_path=pg_catalog, pg_temp
--- function ensure_journal_partitions(days integer) returns integer search_path=pg_catalog, pg_temp
+-- function ensure_journal_partitions(days integer) returns integer security definer search_path=pg_catalog, pg_temp
 -- function is_captured_partition(partition oid, trigger_name name) returns boolean search_path=pg_catalog, pg_temp
 -- function new_id() returns uuid 
 -- function outbox_is_replicated() returns boolean search_path=pg_catalog, pg_temp
@@ -371,3 +371,5 @@
 -- grant execute on clock to public
 -- grant execute on emit to public
 -- grant select on record_status to public
+-- grant execute on this_database to public
+-- grant execute on wall_clock to public

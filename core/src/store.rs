@@ -197,7 +197,10 @@ impl PgStore {
             migrations: MIGRATIONS.migrations.clone(),
             ..sqlx::migrate::Migrator::DEFAULT
         };
-        migrator.create_schema("syncline");
+        // To create it, even where it exists, takes a right on the whole database.
+        if !self.has_control_plane().await? {
+            migrator.create_schema("syncline");
+        }
         migrator.dangerous_set_table_name(MIGRATIONS_TABLE);
         match migrator.run(&self.pool).await {
             // Created here already: creating a partition while other transactions insert rows of its day into
@@ -233,6 +236,19 @@ impl PgStore {
                 .map(|source| source.place().to_owned())
                 .unwrap_or_default(),
         }
+    }
+
+    /// Returns whether the schema `syncline` exists, migrated or not.
+    async fn has_control_plane(&self) -> Result<bool, StoreError> {
+        let mut tx = self.begin().await?;
+        let found: Vec<bool> = tx
+            .values(
+                "looking for the control plane",
+                sqlx::query_scalar("select true from pg_namespace where nspname = 'syncline'"),
+            )
+            .await?;
+        tx.rollback().await?;
+        Ok(!found.is_empty())
     }
 
     /// Creates the missing partitions of the journal from today to `days_ahead`.

@@ -71,7 +71,11 @@ fn privilege_fix(message: &str, user: &str) -> String {
             "run: grant create on database {} to {role}",
             quote::identifier(name)
         ),
-        "schema" if name == "syncline" => format!("run: {}", control_plane_grants(&role)),
+        // Everyone may use it since it was migrated, so what is missing is most often the right to create in it.
+        "schema" if name == "syncline" => format!(
+            "run `migrate` and `install` with the URL of the role that owns the schema; for the jobs, run: {}",
+            control_plane_grants(&role)
+        ),
         "schema" => format!(
             "run: grant usage on schema {} to {role}",
             quote::identifier(name)
