@@ -15,6 +15,7 @@ mod generating;
 mod operating;
 mod ordered;
 mod planning;
+mod roles;
 mod scene;
 mod secrecy;
 mod several;

@@ -53,6 +53,13 @@ impl Scene {
 
     /// Starts both sides, and installs the control plane alone.
     pub(crate) async fn migrated() -> Self {
+        let scene = Self::prepared().await;
+        scene.syncline(&["migrate"]).await;
+        scene
+    }
+
+    /// Starts both sides, without a control plane.
+    pub(crate) async fn prepared() -> Self {
         let database = TestDatabase::empty().await;
         let org = server::start(Org::default(), &Options::default())
             .await
@@ -76,8 +83,28 @@ impl Scene {
             tenant,
         };
         scene.sql(TABLE).await;
-        scene.syncline(&["migrate"]).await;
         scene
+    }
+
+    /// Returns the addresses of the org and of its event bus.
+    pub(crate) fn addresses(&self) -> (String, String) {
+        (self.org.http_url(), self.org.grpc_url())
+    }
+
+    /// Returns the name of the database, which no other test has.
+    pub(crate) fn database_name(&self) -> &str {
+        self.database.name()
+    }
+
+    /// Returns the URL of the database as this role.
+    pub(crate) fn url_as(&self, role: &str) -> String {
+        self.database.url_as(role)
+    }
+
+    /// Lets the configuration lead to the database as this role.
+    pub(crate) fn sign_in_as(&self, role: &str) {
+        std::fs::write(self.folder.path().join("database.url"), self.url_as(role))
+            .expect("the URL is written");
     }
 
     /// Returns the place of the secret that the org accepts.
