@@ -12,6 +12,7 @@ mod comparing;
 mod configuring;
 mod first_contact;
 mod generating;
+mod guide;
 mod operating;
 mod ordered;
 mod planning;
