@@ -5,6 +5,7 @@
 //! codes. A rule reads one file as text; it does not know what the code means.
 
 mod floors;
+pub mod pages;
 mod text;
 mod tokens;
 mod walls;
