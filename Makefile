@@ -1,7 +1,7 @@
 # The front door. Every target calls cargo or one script; `make` alone lists them.
 
 .DEFAULT_GOAL := help
-.PHONY: help demo dev test quick check soak sim fuzz planted mutants clients wasm page package bench
+.PHONY: help demo dev test quick check soak sim fuzz planted mutants clients wasm page docs package bench
 
 help: ## Shows this list
 	@awk -F ': ## ' '/^[a-z]+: ## / { printf "  make %-9s%s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -44,6 +44,9 @@ wasm: ## Builds the planner for browsers and Node into target/wasm
 
 page: ## Builds the page that shows what the planner would do, for any static host, into target/page
 	@scripts/page
+
+docs: ## Builds the guide and the reference, with that page in them, into target/book
+	@scripts/docs
 
 package: ## Builds the three function zips for AWS into target/lambda and the npm package of the planner into target/npm
 	@scripts/package-functions release
