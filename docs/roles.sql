@@ -38,7 +38,8 @@ grant execute on all functions in schema syncline to syncline_engine;
 grant usage on schema syncline to syncline_reader;
 grant select on all tables in schema syncline to syncline_reader;
 
--- An operator who acts: conflicts resolve, deadletters replay, deletes approve, pause, resume, restore, compare.
+-- An operator who acts: conflicts resolve, deadletters replay, deletes approve, pause, resume, restore, compare,
+-- plan.
 grant usage on schema syncline to syncline_operator;
 grant select, insert, update, delete on all tables in schema syncline to syncline_operator;
 grant usage on all sequences in schema syncline to syncline_operator;

@@ -333,6 +333,7 @@ async fn operator_acts_and_installs_nothing() {
     roles.scene.drain_configured().await;
     roles.sign_in_as("syncline_operator");
     roles.scene.syncline(&["compare"]).await;
+    roles.scene.syncline(&["plan"]).await;
     for words in [&["install"][..], &["uninstall", "--yes"]] {
         let (_, printed) = roles.scene.failing(words).await;
         assert!(
