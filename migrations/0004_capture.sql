@@ -61,6 +61,7 @@ declare
     side text;
     found_columns text[];
     changed text;
+    key text;
 begin
     with recursive base as (
         select attribute.attnum, attribute.attname, attribute.atttypid as type
@@ -108,20 +109,22 @@ begin
             format('case when row(o.c%s)::record operator(pg_catalog.*<>) row(n.c%1$s)::record then %L end', attnum, attname),
             ', '
             order by array_position(mapped_columns, attname::text)
-        ) filter (where is_mapped)
-    into side, found_columns, changed
+        ) filter (where is_mapped),
+        -- A row that has no other name than a key of which a column is gone is an error, too.
+        case when count(*) filter (where is_key) = cardinality(key_columns) then 'local_key' else 'to_jsonb(place / 0)' end
+    into side, found_columns, changed, key
     from found
     having bool_or(attname = external_column);
     old_rows := side || old_rows || ' as r) as picked';
     new_rows := side || new_rows || ' as r) as picked';
     return case operation
         when 'insert' then
-            'select id, null::text, case when id is null then local_key end, ' || quote_literal(found_columns)
+            'select id, null::text, case when id is null then ' || key || ' end, ' || quote_literal(found_columns)
             || '::text[] from (' || new_rows || ') as n'
         when 'delete' then
-            'select id, null::text, case when id is null then local_key end, null::text[] from (' || old_rows || ') as o'
+            'select id, null::text, case when id is null then ' || key || ' end, null::text[] from (' || old_rows || ') as o'
         else
-            'select new_id, nullif(old_id, new_id), case when new_id is null or old_id is null then local_key end, columns
+            'select new_id, nullif(old_id, new_id), case when new_id is null or old_id is null then ' || key || ' end, columns
             from (
                 select
                     o.place, o.id as old_id, n.id as new_id, o.local_key,

@@ -23,8 +23,8 @@ use crate::ports::StoreError;
 /// Returns what begins every transaction.
 ///
 /// Sets read committed explicitly, because a database may default to another level. The limits are far below
-/// the 180 s of a lease, so that no statement runs longer than its lease. Limits and time zone are local to
-/// the transaction.
+/// the 180 s of a lease, so that no statement runs longer than its lease. Limits, time zone and the styles of values are
+/// local to the transaction.
 ///
 /// Reads customers' rows with row security off: a row that a policy hides from our role would look deleted.
 /// Postgres then refuses the read instead, unless the role may see all rows.
@@ -38,6 +38,8 @@ fn begin(lock_max: Duration) -> String {
         set local lock_timeout = {}; \
         set local statement_timeout = '60s'; \
         set local timezone = 'UTC'; \
+        set local intervalstyle = 'postgres'; \
+        set local bytea_output = 'hex'; \
         set local row_security = off; \
         set local plan_cache_mode = 'force_custom_plan'; \
         set local jit = off",

@@ -6,7 +6,7 @@ use syncline::ports::CaptureStore;
 
 use super::world::{World, account, kinds};
 
-const PLAIN: &str = "create table public.account (
+pub(crate) const PLAIN: &str = "create table public.account (
         id integer primary key,
         external_id text unique deferrable,
         name text,
@@ -58,7 +58,7 @@ pub(crate) async fn check(table: &str, before: &str, statements: &[(&str, &[&str
 }
 
 /// Does the same where statements may alter the table.
-async fn check_altered(table: &str, before: &str, statements: &[(&str, &[&str])]) {
+pub(crate) async fn check_altered(table: &str, before: &str, statements: &[(&str, &[&str])]) {
     let mut world = World::with(table, account()).await;
     world.sql(before).await;
     captured(&mut world).await;
@@ -407,61 +407,6 @@ async fn changed_columns_stop_neither_users_nor_capture() {
             .collect();
         check_altered(PLAIN, "", &cases).await;
     }
-}
-
-#[tokio::test]
-async fn columns_of_any_type_are_compared() {
-    let table = "create type mood as enum ('good', 'bad');
-        create type pair as (a integer, b text);
-        create collation folded (provider = icu, locale = 'und-u-ks-level2', deterministic = false);
-        create table public.account (
-            id uuid primary key,
-            external_id numeric(10, 2) unique,
-            name text collate folded,
-            phone json,
-            employees point,
-            parent_external_id mood[],
-            note text,
-            doubled text generated always as (note || note) stored
-        );
-        insert into account values
-            ('00000000-0000-0000-0000-000000000001', 1.50, 'ada', '{}', '(1,2)', '{good}', 'n'),
-            ('00000000-0000-0000-0000-000000000002', 2.00, null, null, null, null, 'n')";
-    check(
-        table,
-        "",
-        &[
-            ("update account set note = 'other', phone = phone, employees = employees, name = name", &[]),
-            ("update account set name = upper(name)", &["update 1.50 {name}"]),
-            ("update account set phone = '[]'", &["update 1.50 {phone}", "update 2.00 {phone}"]),
-            ("update account set phone = null", &["update 1.50 {phone}"]),
-            ("update account set employees = '(1,3)', parent_external_id = '{bad}' where external_id = 2",
-                &["update 2.00 {employees,parent_external_id}"]),
-            ("update account set external_id = 3 where external_id = 2", &["update 3.00 was 2.00 {external_id}"]),
-            ("delete from account", &["delete 1.50", "delete 2.00"]),
-        ],
-    )
-    .await;
-    let table = "create table public.account (
-            external_id char(4) primary key,
-            name text generated always as (note || '!') stored,
-            phone bytea, employees timestamptz, parent_external_id double precision, note text
-        );
-        alter table account alter phone set storage external;
-        insert into account (external_id, phone, note) values ('K1', decode(repeat('ab', 9000), 'hex'), 'n')";
-    check(
-        table,
-        "",
-        &[
-            ("update account set parent_external_id = 1", &["update K1   {parent_external_id}"]),
-            ("update account set note = 'm'", &["update K1   {name}"]),
-            ("update account set phone = decode(repeat('ab', 8999) || 'cd', 'hex')", &["update K1   {phone}"]),
-            ("set datestyle = 'sql, dmy'; update account set employees = now(), external_id = 'K2'",
-                &["update K2   was K1   {external_id,employees}"]),
-            ("update account set external_id = upper(external_id)", &[]),
-        ],
-    )
-    .await;
 }
 
 #[tokio::test]

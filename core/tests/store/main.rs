@@ -10,6 +10,7 @@ mod capture;
 mod captured_children;
 mod captured_statements;
 mod captured_triggers;
+mod captured_types;
 mod column_types;
 mod install;
 mod observations;

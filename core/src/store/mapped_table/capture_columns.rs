@@ -56,22 +56,58 @@ impl<'a> CapturedColumns<'a> {
 
     /// Returns the SQL of whether the columns of Postgres's own types still are: then no cast or operator of another one
     /// can take their place.
+    ///
+    /// They never do if one has the name of a function that takes a row, as `to_jsonb`: without the column Postgres would
+    /// call that, which reads every column, by casts of the owner's.
     pub(super) fn fits(&self, alias: &str) -> String {
         let columns = self.columns_and_keys();
+        if columns
+            .iter()
+            .any(|column| self.shape.callable.contains(*column))
+        {
+            return "false".to_owned();
+        }
         let fit: Vec<String> = columns
             .into_iter()
             .filter(|column| self.is_builtin(column))
             .map(|column| {
-                format!(
-                    "pg_typeof({alias}.{})::oid < {FIRST_USERS_TYPE}",
-                    quote::column(column)
-                )
+                let of = format!("pg_typeof({alias}.{})", quote::column(column));
+                match same_types(self.kind(column)) {
+                    Some(types) => format!("{of} in ({types})"),
+                    None => format!("{of}::oid < {FIRST_USERS_TYPE}"),
+                }
             })
             .collect();
         if fit.is_empty() {
             return "true".to_owned();
         }
         fit.join(" and ")
+    }
+
+    /// Returns whether the session's settings decide how a row's name is written: the same row would get two names.
+    pub(super) fn names_vary(&self) -> bool {
+        let id = &self.mapped.configured.external_id.column;
+        let mut names = self.shape.primary_key.iter().chain([id]);
+        names.any(|column| match self.kind(column) {
+            ColumnKind::Real | ColumnKind::Double | ColumnKind::Timestamptz | ColumnKind::Other => {
+                true
+            }
+            ColumnKind::Text
+            | ColumnKind::Varchar
+            | ColumnKind::Char
+            | ColumnKind::Citext
+            | ColumnKind::Enum
+            | ColumnKind::TextArray
+            | ColumnKind::Boolean
+            | ColumnKind::Smallint
+            | ColumnKind::Integer
+            | ColumnKind::Bigint
+            | ColumnKind::Numeric
+            | ColumnKind::Date
+            | ColumnKind::Timestamp
+            | ColumnKind::Time
+            | ColumnKind::Uuid => false,
+        })
     }
 
     /// Returns the SQL of a column's value as one of Postgres's own types.
@@ -238,5 +274,29 @@ impl<'a> CapturedColumns<'a> {
             | ColumnKind::TextArray
             | ColumnKind::Other => by_image,
         }
+    }
+}
+
+/// Returns the types for which the SQL of a column of this kind does: of others, its operators may take different values
+/// for equal. None: all of Postgres's own, which are compared as they are stored.
+fn same_types(kind: ColumnKind) -> Option<&'static str> {
+    match kind {
+        ColumnKind::Text | ColumnKind::Varchar => Some("'text'::regtype, 'varchar'::regtype"),
+        ColumnKind::Smallint | ColumnKind::Integer | ColumnKind::Bigint | ColumnKind::Numeric => {
+            Some("'int2'::regtype, 'int4'::regtype, 'int8'::regtype, 'numeric'::regtype")
+        }
+        ColumnKind::Boolean => Some("'bool'::regtype"),
+        ColumnKind::Real => Some("'float4'::regtype"),
+        ColumnKind::Double => Some("'float8'::regtype"),
+        ColumnKind::Date => Some("'date'::regtype"),
+        ColumnKind::Timestamp => Some("'timestamp'::regtype"),
+        ColumnKind::Timestamptz => Some("'timestamptz'::regtype"),
+        ColumnKind::Time => Some("'time'::regtype"),
+        ColumnKind::Uuid => Some("'uuid'::regtype"),
+        ColumnKind::Char
+        | ColumnKind::Citext
+        | ColumnKind::Enum
+        | ColumnKind::TextArray
+        | ColumnKind::Other => None,
     }
 }

@@ -81,11 +81,18 @@ impl<'a> CaptureFunctions<'a> {
             Captured::Deletes => self.deletes(),
             Captured::Row => self.row(),
         };
+        // Each setting costs a few microseconds.
+        let settings = if self.columns.names_vary() {
+            NAME_SETTINGS
+        } else {
+            ""
+        };
         format!(
             "create or replace function syncline.{name}() returns trigger
                 language plpgsql
                 security definer
                 set search_path = pg_catalog, pg_temp
+                {settings}
                 as {body};",
             name = quote::identifier(name),
             body = quote::literal(&body),
@@ -433,6 +440,13 @@ impl<'a> CaptureFunctions<'a> {
 const SET: &str =
     "perform set_config('jit', 'off', true), set_config('enable_nestloop', 'off', true);";
 const RESET: &str = "perform set_config('jit', the_jit, true), set_config('enable_nestloop', the_nested_loops, true);";
+
+/// The settings with which the engine reads rows, too.
+const NAME_SETTINGS: &str = "set timezone = 'UTC'
+                set datestyle = 'ISO'
+                set intervalstyle = 'postgres'
+                set bytea_output = 'hex'
+                set extra_float_digits = 1";
 
 /// A row's place among the rows of a statement.
 const PLACE: &str = "\"syncline place\"";

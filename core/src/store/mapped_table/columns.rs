@@ -22,6 +22,8 @@ pub(crate) struct Column {
     pub(crate) alone_unique: bool,
     /// A foreign key references it.
     pub(crate) referenced: bool,
+    /// Postgres has a function of this name that takes a row: without the column, `alias.name` would call it.
+    pub(crate) callable: bool,
     /// Our role may read it.
     pub(crate) readable: bool,
     /// Row security hides rows of the table from our role.
@@ -44,6 +46,7 @@ struct ColumnRow {
     key_place: Option<i64>,
     alone_unique: bool,
     referenced: bool,
+    callable: bool,
     readable: bool,
     hides_rows: bool,
     role: String,
@@ -92,6 +95,7 @@ pub(crate) async fn read_columns(
                 key_place: row.key_place,
                 alone_unique: row.alone_unique,
                 referenced: row.referenced,
+                callable: row.callable,
                 readable: row.readable,
                 hidden_rows: row.hides_rows.then_some(HiddenRows {
                     role: row.role,
@@ -192,6 +196,15 @@ const READ_COLUMNS: &str = "with recursive resolved as (
             from referenced
             where referenced.attnum = attribute.attnum
         ) as referenced,
+        exists (
+            select
+            from pg_proc as function
+            where function.proname = attribute.attname
+            and function.pronamespace = 'pg_catalog'::regnamespace
+            and function.proargtypes[0] = any (
+                array['record', 'anyelement', '\"any\"', 'anynonarray', 'anycompatible', 'anycompatiblenonarray']::regtype[]::oid[]
+            )
+        ) as callable,
         has_schema_privilege(namespace.oid, 'usage')
             and has_column_privilege(class.oid, attribute.attnum, 'select') as readable,
         row_security_active(class.oid) as hides_rows,

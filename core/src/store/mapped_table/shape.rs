@@ -27,6 +27,8 @@ pub(crate) struct TableShape {
     pub(crate) external_id_unique: bool,
     /// Columns that foreign keys reference.
     pub(crate) referenced: BTreeSet<ColumnName>,
+    /// Columns whose names Postgres takes for functions of the row once they are gone, see [`Column::callable`].
+    pub(crate) callable: BTreeSet<ColumnName>,
     /// Row security hides rows from our role.
     pub(crate) hidden_rows: Option<HiddenRows>,
 }
@@ -200,6 +202,8 @@ fn shape_of(mapped: &MappedObject, read: Vec<Column>) -> Result<TableShape, Stor
     keyed.sort();
     let referenced = read.iter().filter(|column| column.referenced);
     let referenced = referenced.map(|column| column.name.clone()).collect();
+    let callable = read.iter().filter(|column| column.callable);
+    let callable = callable.map(|column| column.name.clone()).collect();
     let columns: BTreeMap<ColumnName, ColumnFacts> = read
         .into_iter()
         .map(|column| (column.name, column.facts))
@@ -215,6 +219,7 @@ fn shape_of(mapped: &MappedObject, read: Vec<Column>) -> Result<TableShape, Stor
         primary_key: keyed.into_iter().map(|(_, name)| name).collect(),
         external_id_unique,
         referenced,
+        callable,
         hidden_rows,
     })
 }
