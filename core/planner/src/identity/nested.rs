@@ -2,7 +2,8 @@
 //!
 //! A statement is captured when it ends: after the statements of the triggers that it fired, which may have changed its
 //! rows again. So a row is seen to lose a name before it is seen to get it. Such a change is taken after the one that
-//! gave its row the name: else the row would become two records.
+//! gave its row the name: else the row would become two records. And a row is seen to get a name before another one is
+//! seen to lose it: such a change is taken after the one that took the name away.
 //!
 //! A trigger before the statement's own changes is captured in the true order. Its rows have their names already, and
 //! external ids are unique: so the order is that of the outbox unless no row has the name.
@@ -13,6 +14,7 @@ use super::rows::{KeyedChange, RowKey};
 use crate::model::change::OutboxOperation;
 use crate::model::hash::canonical_json;
 use crate::model::ids::{ObjectName, TenantId};
+use crate::model::link::Presence;
 
 /// What a row is known by: its external id or, without one, its primary key.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -26,92 +28,171 @@ pub enum RowName {
 /// A name at its object.
 pub type NameAt = (TenantId, ObjectName, RowName);
 
-/// Returns the positions of the changes in the order in which to take them. `is_live`: a row is known to have the name
+/// Returns the positions of the changes in the order in which to take them. `presence`: that of the row known by a name
 /// before the batch.
-pub fn order(changes: &[&KeyedChange], is_live: impl Fn(&NameAt) -> bool) -> Vec<usize> {
+pub fn order(
+    changes: &[&KeyedChange],
+    presence: impl Fn(&NameAt) -> Option<Presence>,
+) -> Vec<usize> {
     if !changes.iter().any(|change| change.nested) {
         return (0..changes.len()).collect();
     }
     let mut batch = Batch {
         changes,
         givers: givers(changes),
+        takers: takers(changes),
+        presence,
+        emptied: BTreeSet::new(),
         live: BTreeMap::new(),
         begun: vec![false; changes.len()],
-        taken: vec![false; changes.len()],
         order: Vec::with_capacity(changes.len()),
     };
     for place in 0..changes.len() {
-        batch.take(place, &is_live);
+        batch.take(place);
     }
     batch.order
 }
 
-/// Returns the external ids that rows had, as written, when triggers changed them, and that no change of the batch gave
-/// them: the statements that fired the triggers may not be among the changes.
-pub fn names_given_later<'a>(
-    changes: &[&'a KeyedChange],
-) -> BTreeSet<(&'a TenantId, &'a ObjectName, &'a str)> {
-    let given: BTreeSet<NameAt> = givers(changes).into_keys().collect();
-    let nested = changes.iter().filter(|change| change.nested);
-    nested
-        .filter(|change| before(change).is_some_and(|name| !given.contains(&name)))
-        .filter_map(|change| {
-            let key = key_before(change)?;
-            Some((&change.tenant, &change.object, key.raw.as_str()))
-        })
-        .collect()
+/// A change that came before a change of a batch, but may be captured after the batch.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Earlier<'a> {
+    /// The tenant.
+    pub tenant: &'a TenantId,
+    /// The object.
+    pub object: &'a ObjectName,
+    /// The name of its row.
+    pub name: RowName,
+    /// The name as written: an external id, or a primary key as canonical JSON.
+    pub written: String,
+    /// What it did with the name.
+    pub step: Step,
 }
 
-struct Batch<'a> {
+/// What a change did with a name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Step {
+    /// It gave it to its row.
+    Gave,
+    /// It took it from its row, if one had it.
+    Took {
+        /// A change of the batch gave it to a row.
+        live: bool,
+    },
+}
+
+/// Returns the changes that came before those of triggers and are not in the batch: the statements that fired the
+/// triggers are captured later.
+pub fn captured_later<'a>(changes: &[&'a KeyedChange]) -> BTreeSet<Earlier<'a>> {
+    let (givers, takers) = (givers(changes), takers(changes));
+    let mut later = BTreeSet::new();
+    for change in changes.iter().filter(|change| change.nested) {
+        let (before, after) = (before(change), after(change));
+        let mut add = |(_, _, name): NameAt, key: Option<&RowKey>, step| {
+            let written = match &name {
+                RowName::External(_) => key.map(|key| key.raw.clone()),
+                RowName::Local(key) => Some(key.clone()),
+            };
+            later.extend(written.map(|written| Earlier {
+                tenant: &change.tenant,
+                object: &change.object,
+                name,
+                written,
+                step,
+            }));
+        };
+        let given = after.filter(|name| before.as_ref() != Some(name));
+        if let Some(name) = before.filter(|name| !givers.contains_key(name)) {
+            add(name, key_before(change), Step::Gave);
+        }
+        if let Some(name) = given.filter(|name| !takers.contains_key(name)) {
+            let live = givers.get(&name).is_some_and(|givers| givers.len() > 1);
+            add(name, change.key.as_ref(), Step::Took { live });
+        }
+    }
+    later
+}
+
+struct Batch<'a, P> {
     changes: &'a [&'a KeyedChange],
     /// The changes that give a row a name, by the name.
     givers: BTreeMap<NameAt, Vec<usize>>,
+    /// The changes that take a name from a row, by the name.
+    takers: BTreeMap<NameAt, Vec<usize>>,
+    presence: P,
+    /// Objects whose tables the changes taken so far have emptied.
+    emptied: BTreeSet<(TenantId, ObjectName)>,
     /// Names that the changes taken so far have given or taken away.
     live: BTreeMap<NameAt, bool>,
     begun: Vec<bool>,
-    taken: Vec<bool>,
     order: Vec<usize>,
 }
 
-impl Batch<'_> {
-    /// Takes a change, and before it those that gave its row the name. A loop instead of a recursion: a row may have been
-    /// renamed as often as there are changes.
-    fn take(&mut self, place: usize, is_live: &impl Fn(&NameAt) -> bool) {
+impl<P: Fn(&NameAt) -> Option<Presence>> Batch<'_, P> {
+    /// Takes a change, and before it those without which it could not have been made. A loop instead of a recursion: a
+    /// row may have been renamed as often as there are changes.
+    fn take(&mut self, place: usize) {
+        if std::mem::replace(&mut self.begun[place], true) {
+            return;
+        }
         let mut waiting = vec![place];
         while let Some(place) = waiting.last().copied() {
-            let is_new = !std::mem::replace(&mut self.begun[place], true);
-            if let Some(giver) = self.giver(place, is_live).filter(|_| is_new) {
-                waiting.push(giver);
+            if let Some(earlier) = self.earlier(place) {
+                self.begun[earlier] = true;
+                waiting.push(earlier);
                 continue;
             }
             waiting.pop();
-            if !std::mem::replace(&mut self.taken[place], true) {
-                self.settle(place);
-            }
+            self.settle(place);
         }
     }
 
-    /// Returns the change that gave the row of a nested change its name, if no row has it and that one is still to be taken.
-    fn giver(&self, place: usize, is_live: &impl Fn(&NameAt) -> bool) -> Option<usize> {
+    /// Returns a change that is still to be taken and that came before a nested one: it gave the row its name, if no row
+    /// has it, or took the row's new name from another row that has it.
+    fn earlier(&self, place: usize) -> Option<usize> {
         let change = self.changes[place];
-        let name = before(change).filter(|_| change.nested)?;
-        if self
-            .live
-            .get(&name)
-            .copied()
-            .unwrap_or_else(|| is_live(&name))
-        {
+        if !change.nested {
             return None;
         }
-        let givers = self.givers.get(&name)?;
-        givers.iter().copied().find(|giver| !self.begun[*giver])
+        let (before, after) = (before(change), after(change));
+        let unbegun = |places: &BTreeMap<NameAt, Vec<usize>>, name: &NameAt| {
+            let mut places = places.get(name)?.iter().copied();
+            places.find(|place| !self.begun[*place])
+        };
+        let given = after.filter(|name| before.as_ref() != Some(name));
+        let giver = before
+            .filter(|name| matches!(self.presence(name), None | Some(Presence::Deleted)))
+            .and_then(|name| unbegun(&self.givers, &name));
+        giver.or_else(|| {
+            given
+                .filter(|name| self.presence(name) == Some(Presence::Present))
+                .and_then(|name| unbegun(&self.takers, &name))
+        })
+    }
+
+    /// Returns the presence of the row that has the name after the changes taken so far.
+    fn presence(&self, name: &NameAt) -> Option<Presence> {
+        match self.live.get(name) {
+            Some(true) => Some(Presence::Present),
+            Some(false) => Some(Presence::Deleted),
+            None if self.emptied.contains(&(name.0.clone(), name.1.clone())) => {
+                Some(Presence::Deleted)
+            }
+            None => (self.presence)(name),
+        }
     }
 
     fn settle(&mut self, place: usize) {
-        if let Some(name) = before(self.changes[place]) {
+        let change = self.changes[place];
+        if change.operation == OutboxOperation::Truncate {
+            let emptied = (change.tenant.clone(), change.object.clone());
+            self.live
+                .retain(|name, _| (&name.0, &name.1) != (&emptied.0, &emptied.1));
+            self.emptied.insert(emptied);
+        }
+        if let Some(name) = before(change) {
             self.live.insert(name, false);
         }
-        if let Some(name) = after(self.changes[place]) {
+        if let Some(name) = after(change) {
             self.live.insert(name, true);
         }
         self.order.push(place);
@@ -127,6 +208,17 @@ fn givers(changes: &[&KeyedChange]) -> BTreeMap<NameAt, Vec<usize>> {
         }
     }
     givers
+}
+
+/// Returns the changes after which a row no longer has the name that it had before.
+fn takers(changes: &[&KeyedChange]) -> BTreeMap<NameAt, Vec<usize>> {
+    let mut takers: BTreeMap<NameAt, Vec<usize>> = BTreeMap::new();
+    for (place, change) in changes.iter().enumerate() {
+        if let Some(name) = before(change).filter(|name| after(change).as_ref() != Some(name)) {
+            takers.entry(name).or_default().push(place);
+        }
+    }
+    takers
 }
 
 fn key_before(change: &KeyedChange) -> Option<&RowKey> {
@@ -218,8 +310,8 @@ mod tests {
     fn ordered(changes: &[KeyedChange], known: &[&str]) -> Vec<usize> {
         let changes: Vec<&KeyedChange> = changes.iter().collect();
         order(&changes, |(_, _, name)| match name {
-            RowName::External(name) => known.contains(&name.as_str()),
-            RowName::Local(_) => false,
+            RowName::External(name) => known.contains(&name.as_str()).then_some(Presence::Present),
+            RowName::Local(_) => None,
         })
     }
 
@@ -265,6 +357,30 @@ mod tests {
     }
 
     #[test]
+    fn name_is_taken_away_before_a_trigger_gives_it() {
+        let copied = [
+            by_trigger(change(OutboxOperation::Insert, None, "A")),
+            rename("A", "B"),
+        ];
+        assert_eq!(ordered(&copied, &["a"]), [1, 0]);
+        let restored = [
+            by_trigger(change(OutboxOperation::Insert, None, "A")),
+            change(OutboxOperation::Delete, None, "A"),
+        ];
+        assert_eq!(ordered(&restored, &["a"]), [1, 0]);
+        let handed_on = [by_trigger(rename("B", "A")), rename("A", "C")];
+        assert_eq!(ordered(&handed_on, &["a", "b"]), [1, 0]);
+        // The row got the name when no other had it.
+        assert_eq!(ordered(&restored, &[]), [0, 1]);
+        let emptied = [
+            change(OutboxOperation::Truncate, None, ""),
+            by_trigger(change(OutboxOperation::Insert, None, "A")),
+            change(OutboxOperation::Delete, None, "A"),
+        ];
+        assert_eq!(ordered(&emptied, &["a"]), [0, 1, 2]);
+    }
+
+    #[test]
     fn changes_of_statements_alone_keep_their_order() {
         let swapped = [rename("B", "C"), rename("A", "B"), rename("C", "A")];
         assert_eq!(ordered(&swapped, &[]), [0, 1, 2]);
@@ -281,8 +397,12 @@ mod tests {
         let changes = [by_trigger(rename("B", "C")), other];
         assert_eq!(ordered(&changes, &["a"]), [0, 1]);
         let changes: Vec<&KeyedChange> = changes.iter().collect();
-        let later = names_given_later(&changes);
-        let names: Vec<&str> = later.iter().map(|(_, _, name)| *name).collect();
-        assert_eq!(names, ["B"], "as written");
+        let later = captured_later(&changes);
+        let later: Vec<(&str, Step)> = later
+            .iter()
+            .map(|earlier| (earlier.written.as_str(), earlier.step))
+            .collect();
+        let took = Step::Took { live: false };
+        assert_eq!(later, [("B", Step::Gave), ("C", took)], "as written");
     }
 }

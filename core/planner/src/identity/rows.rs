@@ -158,7 +158,7 @@ impl RowIdentityMap {
                 RowName::External(name) => self.by_key.get(&(place, name.clone())),
                 RowName::Local(key) => self.by_local.get(&(place, key.clone())),
             };
-            known.is_some_and(|index| self.entries[*index].presence != Presence::Deleted)
+            known.map(|index| self.entries[*index].presence)
         })
     }
 

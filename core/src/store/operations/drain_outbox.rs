@@ -16,7 +16,7 @@ use crate::model::ids::{FieldName, ObjectName, OrgEpoch, RecordId, TenantId};
 use crate::model::link::RemoteState;
 use crate::model::value::Payload;
 use crate::model::{SyncLink, generate};
-use crate::planner::identity::nested::names_given_later;
+use crate::planner::identity::nested::{Earlier, RowName, Step, captured_later};
 use crate::planner::identity::rows::{Entry, KeyedChange, RowIdentityMap, RowKey};
 use crate::ports::capture_store::{CaptureCounts, OutboxReport};
 use crate::ports::{MappedObject, StoreError, StreamName};
@@ -28,7 +28,7 @@ use crate::store::tables::checkpoint::{lock_outbox, mark_scans_need_resync, note
 use crate::store::tables::dead_letter::{NewDeadLetter, insert_dead_letters};
 use crate::store::tables::journal::{JournalLine, write_journal};
 use crate::store::tables::link::{KnownRecord, free_keys, lock_by_names, make_links, save_records};
-use crate::store::tables::outbox::{Claimed, FormerName, claim, claim_givers};
+use crate::store::tables::outbox::{Claimed, EarlierChange, claim, claim_earlier};
 use crate::store::tables::seen::{Emitted, seen_before};
 use crate::store::tables::task::{NewWork, add_work, work_for};
 use crate::store::transaction::{Tx, recordset};
@@ -44,7 +44,7 @@ pub(crate) async fn drain_outbox(
         Vec::new()
     } else {
         let claimed = claim(tx, &tenants, limit).await?;
-        with_givers(tx, mapped_objects, &tenants, claimed, limit).await?
+        with_earlier(tx, mapped_objects, &tenants, claimed, limit).await?
     };
     if claimed.is_empty() {
         return Ok(OutboxReport::default());
@@ -71,9 +71,9 @@ pub(crate) async fn drain_outbox(
     })
 }
 
-/// Adds the changes that give rows the names which triggers' changes before them take away: a statement may be captured
-/// with more rows than one batch has.
-async fn with_givers(
+/// Adds the changes that came before those of triggers but are captured later: a statement may be captured with more rows
+/// than one batch has. A trigger may have fired because of another one's change, so what is added is looked at, too.
+async fn with_earlier(
     tx: &mut Tx,
     mapped_objects: &[MappedObject],
     tenants: &[String],
@@ -83,23 +83,41 @@ async fn with_givers(
     if claimed.len() < limit {
         return Ok(claimed);
     }
-    let sorted = sort(mapped_objects, &claimed);
-    let changes: Vec<&KeyedChange> = sorted.accepted.iter().map(|one| &one.change).collect();
-    let later = names_given_later(&changes);
-    if later.is_empty() {
-        return Ok(claimed);
+    loop {
+        let added = {
+            let sorted = sort(mapped_objects, &claimed);
+            let changes: Vec<&KeyedChange> =
+                sorted.accepted.iter().map(|one| &one.change).collect();
+            let earlier = captured_later(&changes);
+            if earlier.is_empty() {
+                break;
+            }
+            let wanted: Vec<EarlierChange<'_>> = earlier.iter().map(earlier_change).collect();
+            claim_earlier(tx, tenants, &wanted, limit).await?
+        };
+        if added.is_empty() {
+            break;
+        }
+        claimed.extend(added);
     }
-    let names: Vec<FormerName<'_>> = later
-        .iter()
-        .map(|(tenant, object, external_id)| FormerName {
-            tenant: tenant.as_str(),
-            object: object.as_str(),
-            external_id,
-        })
-        .collect();
-    let givers = claim_givers(tx, tenants, &names, limit).await?;
-    claimed.extend(givers);
     Ok(claimed)
+}
+
+fn earlier_change<'a>(earlier: &'a Earlier<'a>) -> EarlierChange<'a> {
+    let written = earlier.written.as_str();
+    let (external_id, canonical_id, local_key) = match &earlier.name {
+        RowName::External(canonical) => (Some(written), Some(canonical.as_str()), None),
+        RowName::Local(_) => (None, None, serde_json::from_str(written).ok()),
+    };
+    EarlierChange {
+        tenant: earlier.tenant.as_str(),
+        object: earlier.object.as_str(),
+        external_id,
+        canonical_id,
+        local_key,
+        took: matches!(earlier.step, Step::Took { .. }),
+        live: earlier.step == Step::Took { live: true },
+    }
 }
 
 /// A claimed row that is a valid change.

@@ -125,49 +125,104 @@ fn take(claimed: &str) -> String {
     )
 }
 
-/// A name that a row of a mapped table had.
+/// A change that came before a claimed one, but may be captured after it. It has one of the names.
 #[derive(Debug, Serialize)]
-pub(crate) struct FormerName<'a> {
+pub(crate) struct EarlierChange<'a> {
     pub(crate) tenant: &'a str,
     pub(crate) object: &'a str,
-    pub(crate) external_id: &'a str,
+    pub(crate) external_id: Option<&'a str>,
+    pub(crate) canonical_id: Option<&'a str>,
+    pub(crate) local_key: Option<Json>,
+    /// It took the name from its row, else gave it.
+    pub(crate) took: bool,
+    /// A claimed change gave the name to a row.
+    pub(crate) live: bool,
 }
 
-/// Claims the changes, at most `limit`, that give rows these names. It reads the whole outbox.
-pub(crate) async fn claim_givers(
+/// Claims the first change of each kind. It reads the whole outbox.
+pub(crate) async fn claim_earlier(
     tx: &mut Tx,
     tenants: &[String],
-    names: &[FormerName<'_>],
+    changes: &[EarlierChange<'_>],
     limit: usize,
 ) -> Result<Vec<Claimed>, StoreError> {
-    let sql = take(
-        "named as materialized (
-            select *
-            from jsonb_to_recordset($3) as named (tenant text, object text, external_id text)
-        ),
-        claimed as materialized (
-            select outbox.outbox_id
-            from syncline.sync_outbox as outbox
-            join named using (tenant, object, external_id)
-            where outbox.operation = 'insert'
-            or outbox.operation = 'update' and outbox.old_external_id is not null
-            order by outbox.outbox_id
-            limit $2
-            -- As in the claim of all rows.
-            for update of outbox skip locked
-        )",
-    );
+    let sql = take(CLAIM_EARLIER);
     let rows: Vec<ClaimedRow> = tx
         .rows(
-            "claiming changes that gave rows their names",
+            "claiming changes that came before those of triggers",
             sqlx::query_as(AssertSqlSafe(sql))
                 .bind(tenants)
                 .bind(i64::try_from(limit).unwrap_or(i64::MAX))
-                .bind(recordset(names)),
+                .bind(recordset(changes)),
         )
         .await?;
     Ok(rows.into_iter().map(Claimed::from).collect())
 }
+
+const CLAIM_EARLIER: &str = "wanted as materialized (
+        select wanted.*, row_number() over () as place
+        from jsonb_to_recordset($3) as wanted (
+            tenant text, object text, external_id text, canonical_id text, local_key jsonb, took boolean, live boolean
+        )
+        where not wanted.took
+        or wanted.live
+        or exists (
+            select
+            from syncline.sync_link as link
+            where link.tenant = wanted.tenant
+            and link.object = wanted.object
+            and link.canonical_id = wanted.canonical_id
+            and link.postgres_presence = 'present'
+        )
+    ),
+    named as materialized (
+        -- Gave an external id.
+        select wanted.place, outbox.outbox_id
+        from syncline.sync_outbox as outbox
+        join wanted using (tenant, object, external_id)
+        where not wanted.took
+        and (
+            outbox.operation = 'insert'
+            or outbox.operation = 'update' and (outbox.old_external_id is not null or outbox.local_key is not null)
+        )
+        union all
+        -- Took it away.
+        select wanted.place, outbox.outbox_id
+        from syncline.sync_outbox as outbox
+        join wanted
+            on wanted.tenant = outbox.tenant
+            and wanted.object = outbox.object
+            and wanted.external_id = coalesce(outbox.old_external_id, outbox.external_id)
+        where wanted.took
+        and (
+            outbox.operation = 'delete'
+            or outbox.operation = 'update' and outbox.old_external_id is not null
+        )
+        union all
+        -- The same of rows without one, known by their primary keys.
+        select wanted.place, outbox.outbox_id
+        from syncline.sync_outbox as outbox
+        join wanted using (tenant, object, local_key)
+        where case
+            when wanted.took then outbox.operation = 'delete'
+                or outbox.operation = 'update' and outbox.external_id is not null and outbox.old_external_id is null
+            else outbox.external_id is null
+                and (outbox.operation = 'insert' or outbox.operation = 'update' and outbox.old_external_id is not null)
+        end
+    ),
+    claimed as materialized (
+        select outbox.outbox_id
+        from syncline.sync_outbox as outbox
+        where outbox.outbox_id in (
+            select min(named.outbox_id)
+            from named
+            group by named.place
+        )
+        order by outbox.outbox_id
+        limit $2
+        -- As in the claim of all rows.
+        for update skip locked
+    )";
 
 /// The names by which the outbox may have a record's row.
 #[derive(Debug, Serialize)]
