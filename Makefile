@@ -52,7 +52,8 @@ package: ## Builds the three function zips for AWS into target/lambda and the np
 	@scripts/package-functions release
 	@scripts/planner-package
 
-bench: ## Measures what the local org takes in a second and in memory, how many records the planner decides, and what capture costs
+bench: ## Measures what the local org takes in a second and in memory, how many records the planner decides, and what capture and changes cost
 	@scripts/bench
 	@scripts/bench-planner
 	@scripts/bench-capture
+	@scripts/bench-change

@@ -38,7 +38,9 @@ create table syncline.sync_link (
     updated_at timestamptz not null default syncline.clock(),
     constraint sync_link_pkey primary key (record_id),
     constraint sync_link_postgres_presence_check check (postgres_presence in ('unseen', 'present', 'deleted'))
-);
+)
+-- Every change updates a link several times, seldom its keys: with room on its page, no index is written then.
+with (fillfactor = 50);
 
 -- The most selective column comes first: until the tables are analyzed, Postgres estimates that tenant
 -- and object are as selective as a key, and may scan the wrong index.

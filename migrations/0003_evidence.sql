@@ -58,7 +58,6 @@ create table syncline.sync_journal (
     cursor text,
     org_epoch bigint,
     payload jsonb,
-    payload_hash text,
     status text,
     observed_at timestamptz,
     config_hash text,

@@ -164,7 +164,6 @@
 -- table sync_journal.cursor text
 -- table sync_journal.org_epoch bigint
 -- table sync_journal.payload jsonb
--- table sync_journal.payload_hash text
 -- table sync_journal.status text
 -- table sync_journal.observed_at timestamp with time zone
 -- table sync_journal.config_hash text

@@ -18,6 +18,7 @@ mod operator;
 mod schema;
 mod settle;
 mod statements;
+mod storage;
 mod streams;
 mod timeline;
 mod world;

@@ -323,7 +323,6 @@ fn journal_line(row: &Claimed, valid: &ValidOutbox, mapped: Option<&MappedObject
         stream: Some(StreamName::Outbox.to_string()),
         cursor: Some(valid.cursor.to_string()),
         org_epoch: mapped.map(|mapped| mapped.org_epoch.0),
-        payload_hash: payload.as_ref().map(canonical_hash),
         payload,
         status: mapped.is_none().then(|| "out_of_scope".to_owned()),
         observed_at_ms: row.changed_at.map(|at| at.timestamp_millis()),

@@ -146,19 +146,18 @@ const APPEND: &str = "with given as (
     ),
     written as (
         insert into syncline.sync_journal (
-            tenant, object, record_id, source, operation, external_id, stream, cursor, org_epoch, payload, payload_hash
+            tenant, object, record_id, source, operation, external_id, stream, cursor, org_epoch, payload
         )
         select
             appended.tenant, appended.object, link.record_id, appended.source, appended.operation,
-            appended.external_id, 'append', appended.cursor, appended.org_epoch, appended.payload,
-            appended.payload_hash
+            appended.external_id, 'append', appended.cursor, appended.org_epoch, appended.payload
         from appended
         left join syncline.sync_link as link
             on link.tenant = appended.tenant
             and link.object = appended.object
             and link.canonical_id = appended.canonical_id
         order by appended.place
-        returning tenant, object, source, operation, external_id, cursor, payload_hash, journal_id
+        returning tenant, object, source, operation, external_id, cursor, payload, journal_id
     )
     select appended.place, written.journal_id
     from appended
@@ -169,4 +168,4 @@ const APPEND: &str = "with given as (
         and written.operation = appended.operation
         and written.external_id = appended.external_id
         and written.cursor = appended.cursor
-        and written.payload_hash = appended.payload_hash";
+        and written.payload is not distinct from appended.payload";

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::model::cursor::SourceCursor;
-use crate::model::hash::{canonical_hash, payload_hash};
+use crate::model::hash::canonical_hash;
 use crate::model::ids::{ObjectName, RecordId, SalesforceId};
 use crate::model::intent::Intent;
 use crate::model::link::Presence;
@@ -466,7 +466,6 @@ fn journal_line(
         cursor: Some(one.seen.cursor.to_string()),
         org_epoch: Some(one.mapped.org_epoch.0),
         payload: serde_json::to_value(values).ok(),
-        payload_hash: Some(payload_hash(values)),
         status: Some(if record.is_none() {
             "unknown_record".to_owned()
         } else {

@@ -40,8 +40,6 @@ pub(crate) struct JournalLine {
     pub(crate) org_epoch: Option<i64>,
     /// What it carried.
     pub(crate) payload: Option<serde_json::Value>,
-    /// Hash of that.
-    pub(crate) payload_hash: Option<String>,
     /// What became of it.
     pub(crate) status: Option<String>,
     /// When the source says it happened, milliseconds since the epoch.
@@ -60,15 +58,15 @@ pub(crate) async fn write_journal(tx: &mut Tx, lines: &[JournalLine]) -> Result<
         sqlx::query(
             "insert into syncline.sync_journal (
                 tenant, object, record_id, source, operation, external_id, salesforce_id, stream, cursor,
-                org_epoch, payload, payload_hash, status, observed_at, config_hash
+                org_epoch, payload, status, observed_at, config_hash
             )
             select
                 tenant, object, record_id, source, operation, external_id, salesforce_id, stream, cursor,
-                org_epoch, payload, payload_hash, status, to_timestamp(observed_at_ms / 1000.0), config_hash
+                org_epoch, payload, status, to_timestamp(observed_at_ms / 1000.0), config_hash
             from jsonb_to_recordset($1) as line (
                 tenant text, object text, record_id uuid, source text, operation text, external_id text,
                 salesforce_id text, stream text, cursor text, org_epoch bigint, payload jsonb,
-                payload_hash text, status text, observed_at_ms bigint, config_hash text
+                status text, observed_at_ms bigint, config_hash text
             )",
         )
         .bind(recordset(lines)),
