@@ -204,3 +204,24 @@ async fn unreachable_org_delays_refreshes_and_loses_nothing() {
     stage.drain().await;
     stage.assert_equal().await;
 }
+
+#[tokio::test]
+async fn row_that_was_deleted_while_its_create_had_no_answer_stays_deleted() {
+    let stage = Stage::open().await;
+    stage
+        .org
+        .fault(&FaultAction::FailAfterWrite.once().on("composite"));
+    stage
+        .sql("insert into account (external_id, name) values ('a-1', 'Ada')")
+        .await;
+    stage.capture_postgres().await;
+    stage.apply("Account").await;
+    assert_eq!(stage.org.count("Account"), 1);
+    stage.sql("delete from account").await;
+    stage.capture_postgres().await;
+    stage.make_due().await;
+    stage.drain().await;
+    assert_eq!(stage.one("select count(*) from account").await, json!(0));
+    assert_eq!(stage.org.count("Account"), 0);
+    stage.assert_equal().await;
+}

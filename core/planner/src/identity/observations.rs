@@ -396,6 +396,8 @@ fn absorb_into(
     let link = &mut record.known.link;
     link.remote_state = absorbed.remote_state;
     link.salesforce_id = absorbed.salesforce_id;
+    // Both sides have held the record since then, also if its row is gone by now.
+    link.agreed |= !absorbed.base_advance.is_empty();
     link.base.extend(absorbed.base_advance);
     link.automation_overrides = absorbed.automation_overrides;
     for (id, field) in absorbed.echoed {
