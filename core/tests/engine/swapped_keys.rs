@@ -234,3 +234,47 @@ async fn name_given_to_another_row_leads_to_it_no_more() {
         where link.salesforce_id is not null and task.state = 'parked'";
     assert_eq!(stage.one(parked).await, json!("constraint_violation"));
 }
+
+#[tokio::test]
+async fn row_whose_write_a_trigger_takes_keeps_its_external_id() {
+    let (stage, ada, bob) = two().await;
+    stage
+        .sql(
+            "create function ignore() returns trigger language plpgsql
+            as $$ begin if new.phone = 'bad' then return null; end if; return new; end $$;
+            create trigger ignore before update on account for each row execute function ignore()",
+        )
+        .await;
+    stage.org.update(&ada, json!({"External_Id__c": null}));
+    stage.org.update(&bob, json!({"External_Id__c": "a-1"}));
+    stage
+        .org
+        .update(&ada, json!({"External_Id__c": "a-2", "Phone": "bad"}));
+    stage.drain().await;
+    for _ in 0..20 {
+        stage.make_due().await;
+        stage.drain().await;
+    }
+    let unnamed = "select count(*) from account where external_id is null";
+    assert_eq!(stage.one(unnamed).await, json!(0));
+    assert_eq!(stage.org.count("Account"), 2);
+
+    stage.org.update(&ada, json!({"Phone": "1"}));
+    stage.capture_salesforce().await;
+    let letters = stage.store.dead_letters(&stage.tenant, None, 9).await;
+    for letter in letters.unwrap() {
+        let replayed = stage
+            .store
+            .replay_dead_letter(&stage.tenant, letter.dead_letter_id);
+        replayed.await.unwrap();
+    }
+    stage.drain().await;
+    assert_eq!(
+        names(&stage).await,
+        [
+            json!({"external_id": "a-2", "name": "Ada"}),
+            json!({"external_id": "a-1", "name": "Bob"})
+        ]
+    );
+    stage.assert_equal().await;
+}

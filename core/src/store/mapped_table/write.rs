@@ -98,7 +98,25 @@ pub(crate) async fn write_rows(
             .entry(write.record_id)
             .or_insert(RowOutcome::Suppressed);
     }
+    for record in vacated.keys() {
+        // What was released must be written, or the row would be left without it.
+        if outcomes.get(record) == Some(&RowOutcome::Suppressed) {
+            return Err(RowError::Refused(released_in_vain()));
+        }
+    }
     Ok(outcomes)
+}
+
+/// Returns why rows cannot exchange values: a trigger of their table took the release of one, and not its write.
+fn released_in_vain() -> RowRefusal {
+    RowRefusal {
+        kind: RefusalKind::ValueTaken,
+        place: None,
+        column: None,
+        message: "a trigger or rule of the table kept a row from taking a value that another row has released"
+            .to_owned(),
+        key: None,
+    }
 }
 
 /// The writes by kind.
