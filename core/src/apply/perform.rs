@@ -150,9 +150,9 @@ async fn kept_back(
     (lane, chunk, left_to_send): (Lane, &[IntendedWrite], &[IntendedWrite]),
     modified: &mut LastModified,
 ) -> Result<BTreeMap<SalesforceId, Refusal>, SalesforceError> {
-    // A single call has a condition instead.
+    // A single call has a condition instead, once the record was read.
     let changed = match lane == Lane::Single {
-        true => BTreeSet::new(),
+        true => never_read(job, chunk),
         false => {
             let next = chunk.len();
             modified.changed(job, batch, left_to_send, next).await?
@@ -161,6 +161,20 @@ async fn kept_back(
     let mut kept_back = taking_along(job, batch.mapped, chunk).await?;
     kept_back.extend(changed.into_iter().map(|id| (id, changed_since_seen())));
     Ok(kept_back)
+}
+
+/// Returns the records that were not read since we created them, if changes are polled: an edit that a write replaces is
+/// never seen then, and there is no time yet for its condition.
+fn never_read(job: &Job<'_>, chunk: &[IntendedWrite]) -> BTreeSet<SalesforceId> {
+    if job.tenant.config.capture != CaptureMode::Poll {
+        return BTreeSet::new();
+    }
+    let updates = chunk.iter().filter(|intended| {
+        intended.intent.action == WriteAction::Update && intended.seen_ms.is_none()
+    });
+    updates
+        .filter_map(|intended| intended.salesforce_id.clone())
+        .collect()
 }
 
 fn count_sent(lane: Lane, outcomes: &[WriteOutcome], report: &mut ApplyReport) {

@@ -95,6 +95,35 @@ async fn unchanged_record_is_corrected_by_one_call() {
 }
 
 #[tokio::test]
+async fn record_that_was_never_read_is_read_before_its_second_write() {
+    let stage = polled("poll").await;
+    stage
+        .sql("insert into account (external_id, name, phone) values ('a-1', 'Ada', '1')")
+        .await;
+    stage.capture_postgres().await;
+    stage.apply("Account").await;
+    let id = stage.org.id_of("Account", "a-1").unwrap();
+    // No poll has shown the record yet, so that there is no time after which it counts as changed.
+    stage.org.advance_ms(2_000);
+    stage.org.update(&id, json!({"Phone": "2"}));
+    stage.org.advance_ms(2_000);
+    stage.sql("update account set phone = '3'").await;
+    stage.capture_postgres().await;
+    stage.apply("Account").await;
+    assert_eq!(stage.org.value(&id, "Phone").as_deref(), Some("2"));
+
+    stage.drain_polling().await;
+    let conflicts = stage.conflicts().await;
+    let logged = stage
+        .one("select count(*) from syncline.sync_discarded_value where field = 'Phone'")
+        .await;
+    assert!(
+        conflicts.len() == 1 || logged == json!(1),
+        "neither edit is lost without a trace: {conflicts:?}"
+    );
+}
+
+#[tokio::test]
 async fn undelete_of_what_no_poll_saw_is_seen() {
     let (stage, _) = agreed("poll").await;
     // Every mapped field is set, so that the record shows nothing but what the create sent.
