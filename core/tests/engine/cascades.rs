@@ -102,6 +102,43 @@ async fn cascade_through_an_unmapped_table_waits_for_children() {
 }
 
 #[tokio::test]
+async fn row_that_another_keeps_is_parked_until_that_lets_go_of_it() {
+    let (stage, first, _) = family("on delete restrict", 0).await;
+    stage
+        .sql("insert into contact (external_id, last_name) values ('c-1', 'Lee')")
+        .await;
+    stage.drain().await;
+    // A person links the contact to an account that Salesforce has deleted: it cannot take that, and keeps no account.
+    stage.org.delete(&first);
+    stage
+        .sql("update contact set account_external_id = 'a-1'")
+        .await;
+    stage.drain().await;
+    let letters = "select object, code from syncline.sync_dead_letter where closed_at is null";
+    assert_eq!(stage.rows(letters).await, Vec::<Json>::new());
+    for _ in 0..20 {
+        stage.make_due().await;
+        stage.drain().await;
+    }
+    let message = "select message from syncline.sync_dead_letter where closed_at is null and object = 'Account'";
+    assert_eq!(
+        stage.one(message).await,
+        json!(
+            "rows of public.contact depend on its row: delete them, or let them point to another row"
+        )
+    );
+    assert_eq!(stage.one("select count(*) from account").await, json!(2));
+
+    stage
+        .sql("update contact set account_external_id = 'a-2'")
+        .await;
+    stage.drain().await;
+    assert_eq!(stage.one("select count(*) from account").await, json!(1));
+    assert_eq!(open_letters(&stage).await, json!(0));
+    stage.assert_equal().await;
+}
+
+#[tokio::test]
 async fn our_delete_in_salesforce_takes_no_other_record_along() {
     for foreign_key in ["on delete cascade", "on delete set null"] {
         let (stage, _, _) = family(foreign_key, 3).await;

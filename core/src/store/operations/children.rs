@@ -11,8 +11,8 @@ use serde::Serialize;
 use crate::model::canonical;
 use crate::model::ids::{ColumnName, FieldName, ObjectName, RecordId};
 use crate::model::value::Payload;
-use crate::planner::policy::{Cause, Tries, wait_ms};
-use crate::ports::record::{LeaseEnd, LeasedTask, WAITS_FOR_CHILDREN};
+use crate::planner::policy::Cause;
+use crate::ports::record::{LeaseEnd, LeasedTask, ParkReason, WAITS_FOR_CHILDREN};
 use crate::ports::{MappedObject, MappedTable, StoreError};
 use crate::store::mapped_table::read::RowError;
 use crate::store::mapped_table::references::{
@@ -20,6 +20,7 @@ use crate::store::mapped_table::references::{
 };
 use crate::store::mapped_table::shape::TableShape;
 use crate::store::operations::leased_record::LeasedRecord;
+use crate::store::operations::refused_row::wait_or_park;
 use crate::store::tables::task::work_for;
 use crate::store::transaction::{Tx, recordset};
 
@@ -93,7 +94,11 @@ pub(super) async fn check_children(
     for record in blocked {
         let record = &mut records[places[&record]];
         record.children.changed.clear();
-        record.plan = Err(waits_for_children(&record.lease, &record.children.blocking));
+        record.plan = Err(waits_for_children(
+            mapped,
+            &record.lease,
+            &record.children.blocking,
+        ));
     }
     let rekeyed = |record: &LeasedRecord| record.changes_key(shape);
     for row in find(
@@ -180,14 +185,29 @@ fn child(reference: &Reference, row: ReferencingRow) -> Option<Child> {
     })
 }
 
-fn waits_for_children(lease: &LeasedTask, blocking: &[Child]) -> LeaseEnd {
-    // Those records are the cause, so it is never parked for it; each of them wakes it.
-    let cause = Cause::Referenced;
-    let delay_ms = wait_ms(cause, Tries::of(lease.record_id, &lease.attempts));
+/// Returns how the lease of a record ends whose row is deleted after those that reference it. They go by their own
+/// changes. One whose lookup Salesforce cannot take stays until a person decides, so the record is parked at last; each
+/// of them wakes it.
+fn waits_for_children(mapped: &MappedObject, lease: &LeasedTask, blocking: &[Child]) -> LeaseEnd {
+    let tables = blocking.iter().map(|child| {
+        let table = &mapped.tables[child.table].sync.table;
+        format!("{}.{}", table.schema, table.table)
+    });
+    let tables: BTreeSet<String> = tables.collect();
+    let tables: Vec<String> = tables.into_iter().collect();
+    // A row without an external id, or of a table that is not mapped, has no name here.
+    let rows = match tables.is_empty() {
+        true => "rows of other records".to_owned(),
+        false => format!("rows of {}", tables.join(", ")),
+    };
+    let parked = ParkReason {
+        code: WAITS_FOR_CHILDREN.to_owned(),
+        field: None,
+        message: format!("{rows} depend on its row: delete them, or let them point to another row"),
+    };
     let reason = "rows of other records reference its row; they are repointed or deleted first";
     let awaited = blocking.iter().take(AWAITED_MAX);
-    LeaseEnd::wait(delay_ms, Some(cause), reason)
-        .coded(WAITS_FOR_CHILDREN)
+    wait_or_park(lease, Cause::Referenced, reason, parked)
         .awaiting(awaited.map(|child| child.external_id.clone()).collect())
 }
 

@@ -30,7 +30,7 @@ use crate::store::tables::journal::{JournalLine, write_journal};
 use crate::store::tables::link::{KnownRecord, free_keys, lock_by_names, make_links, save_records};
 use crate::store::tables::outbox::{Claimed, EarlierChange, claim, claim_earlier};
 use crate::store::tables::seen::{Emitted, seen_before};
-use crate::store::tables::task::{NewWork, add_work, work_for};
+use crate::store::tables::task::{NewWork, add_work, wake_waiting, work_for};
 use crate::store::transaction::{Tx, recordset};
 
 /// Drains at most `limit` rows of the tenants' outboxes.
@@ -295,20 +295,39 @@ fn edited_fields(mapped: &MappedObject, valid: &ValidOutbox, row: &Claimed) -> V
     if !is_edit || !by_time {
         return Vec::new();
     }
+    let fields = mapped.configured.fields.iter();
+    fields
+        .filter(|(_, field)| names_column(row, field.column.as_str()))
+        .map(|(name, _)| name.clone())
+        .collect()
+}
+
+/// Returns whether a change names this column.
+fn names_column(row: &Claimed, column: &str) -> bool {
     let reported = match &row.changed {
         Some(serde_json::Value::Object(reported)) => Some(reported),
         _ => None,
     };
-    let is_changed = |column: &str| {
-        let mut captured = row.changed_columns.iter().flatten();
-        captured.any(|captured| captured == column)
-            || reported.is_some_and(|reported| reported.contains_key(column))
-    };
-    let fields = mapped.configured.fields.iter();
-    fields
-        .filter(|(_, field)| is_changed(field.column.as_str()))
-        .map(|(name, _)| name.clone())
-        .collect()
+    let mut captured = row.changed_columns.iter().flatten();
+    captured.any(|captured| captured == column)
+        || reported.is_some_and(|reported| reported.contains_key(column))
+}
+
+impl Accepted<'_> {
+    /// Returns whether the row may point to another one since the change, or to none.
+    fn lets_others_go(&self) -> bool {
+        let mut lookups = self.mapped.sync.fields.values();
+        match self.valid.operation {
+            OutboxOperation::Delete => true,
+            OutboxOperation::Update => lookups.any(|field| {
+                field.references.is_some() && names_column(self.row, field.column.as_str())
+            }),
+            OutboxOperation::Insert
+            | OutboxOperation::Truncate
+            | OutboxOperation::Backfill
+            | OutboxOperation::Uncaptured => false,
+        }
+    }
 }
 
 fn journal_line(row: &Claimed, valid: &ValidOutbox, mapped: Option<&MappedObject>) -> JournalLine {
@@ -403,6 +422,11 @@ async fn take_in(
         })
         .collect();
     add_work(tx, &work).await?;
+    let let_go = accepted.iter().filter(|one| one.lets_others_go());
+    let let_go: Vec<String> = let_go
+        .filter_map(|one| one.row.external_id.clone())
+        .collect();
+    wake_waiting(tx, &let_go).await?;
     follow_renames(tx, mapped_objects, identities.entries()).await?;
     let lines: Vec<JournalLine> = accepted
         .iter()

@@ -42,7 +42,12 @@ pub(super) fn refused_row<'a>(
 }
 
 /// Returns a wait because of what is in the way, or the end of the waits.
-fn wait_or_park(lease: &LeasedTask, cause: Cause, reason: &str, parked: ParkReason) -> LeaseEnd {
+pub(super) fn wait_or_park(
+    lease: &LeasedTask,
+    cause: Cause,
+    reason: &str,
+    parked: ParkReason,
+) -> LeaseEnd {
     let step = decide(cause, Tries::of(lease.record_id, &lease.attempts));
     match LeaseEnd::after(step, reason) {
         Some(end) => end.coded(&parked.code),
