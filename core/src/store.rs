@@ -85,6 +85,8 @@ pub struct PgStoreOptions {
     pub answer_max: Duration,
     /// Longest wait of a statement for a lock that another transaction holds.
     pub lock_max: Duration,
+    /// How long an idle connection counts as one that answers: after that it is asked before it is used.
+    pub fresh_max: Duration,
     /// Where the URL is read again if the server refuses the password, because it was replaced.
     pub url_source: Option<SecretSource>,
 }
@@ -99,6 +101,7 @@ impl PgStoreOptions {
             acquire_max: ACQUIRE_MAX,
             answer_max: ANSWER_MAX,
             lock_max: LOCK_MAX,
+            fresh_max: FRESH_MAX,
             url_source: None,
         }
     }
@@ -120,6 +123,9 @@ const ANSWER_MAX: Duration = Duration::from_secs(65);
 /// Longest wait for a lock: far below the 180 s of a lease, and longer than what an ordinary transaction takes.
 const LOCK_MAX: Duration = Duration::from_secs(2);
 
+/// How long an idle connection counts as one that answers.
+const FRESH_MAX: Duration = Duration::from_secs(1);
+
 /// One tenant database: its control plane and its mapped tables.
 #[derive(Debug, Clone)]
 pub struct PgStore {
@@ -139,7 +145,7 @@ impl PgStore {
         let connect = connect_options(&options.url, options.statement_cache)?;
         let trust = Trust::default();
         let pool = trust
-            .guard(PgPoolOptions::new())
+            .guard(PgPoolOptions::new(), options.fresh_max)
             .max_connections(options.connections_max)
             .acquire_timeout(options.acquire_max)
             .idle_timeout(Duration::from_millis(IDLE_MS))

@@ -1,8 +1,6 @@
 //! Reads the tenant's switches, and stores what was measured since the last time: how far the clocks of both sides are
 //! apart, and how many API requests the org's users have used.
 
-use std::time::Instant;
-
 use crate::ports::job_store::{ClockSkew, Control};
 
 use super::Job;
@@ -12,9 +10,10 @@ impl Job<'_> {
     /// Reads the tenant's switches. The answer has the database's time, so the clocks of both sides are compared here.
     /// Fails if the connected database is not the tenant's.
     pub(crate) async fn control(&self) -> Result<Control, Error> {
-        let asked_at = Instant::now();
+        let asked_ms = self.now_ms();
         let control = self.store().control(self.id()).await?;
-        let round_trip_ms = i64::try_from(asked_at.elapsed().as_millis()).unwrap_or(i64::MAX);
+        // The clock may have been set back meanwhile.
+        let round_trip_ms = self.now_ms().saturating_sub(asked_ms).max(0);
         self.tenant.require_database(&control)?;
         self.measure_skew(&control, round_trip_ms).await;
         self.store_usage(&control).await;

@@ -5,7 +5,7 @@
 //! tokens never appear in Debug output.
 
 use std::sync::{Arc, RwLock};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -131,8 +131,9 @@ pub(super) struct SessionCache {
     /// or a sandbox was recreated, and ids and absences mean nothing there.
     organization: RwLock<Option<SalesforceId>>,
     /// Locked while one call reads the shared session or logs in. Excludes a second login at the same
-    /// time. Contains the last permanent refusal, which another attempt would only repeat.
-    renewal: Mutex<Option<(Instant, SalesforceError)>>,
+    /// time. Contains the last permanent refusal and its time: another attempt would only
+    /// repeat it.
+    renewal: Mutex<Option<(i64, SalesforceError)>>,
 }
 
 enum PreparedLogin {
@@ -150,7 +151,7 @@ enum PreparedLogin {
 ///
 /// Salesforce locks users out after many failed logins; after half a minute a corrected configuration
 /// is tried soon enough.
-const REFUSED_LOGIN_STANDS: Duration = Duration::from_secs(30);
+const REFUSED_LOGIN_STANDS_MS: i64 = 30_000;
 
 /// How long a JWT assertion is valid; Salesforce recommends at most a few minutes.
 const ASSERTION_SECONDS: u64 = 180;
@@ -291,8 +292,9 @@ impl SessionCache {
             Ok(_) => {}
             Err(error) => tracing::warn!(%error, "the shared session cannot be read, logging in"),
         }
-        if let Some((since, error)) = refused.as_ref()
-            && since.elapsed() < REFUSED_LOGIN_STANDS
+        if let Some((since_ms, error)) = refused.as_ref()
+            // Not while the clock is set back, either.
+            && (0..REFUSED_LOGIN_STANDS_MS).contains(&(self.transport.now_ms() - since_ms))
         {
             return Err(error.clone());
         }
@@ -305,7 +307,7 @@ impl SessionCache {
                 Ok(self.keep(session))
             }
             Err(SignInFailure { error, stands }) => {
-                *refused = stands.then(|| (Instant::now(), error.clone()));
+                *refused = stands.then(|| (self.transport.now_ms(), error.clone()));
                 Err(error)
             }
         }

@@ -6,7 +6,6 @@
 
 use std::collections::VecDeque;
 use std::sync::Mutex;
-use std::time::{SystemTime, UNIX_EPOCH};
 
 use chrono::DateTime;
 
@@ -43,12 +42,8 @@ pub(super) struct ClockMeter {
 }
 
 impl ClockMeter {
-    /// Takes the `Date` of an answer to a request that was sent at this time and has just arrived.
-    pub(super) fn note(&self, sent_ms: i64, date: &str) {
-        self.note_at(sent_ms, now_ms(), date);
-    }
-
-    fn note_at(&self, sent_ms: i64, received_ms: i64, date: &str) {
+    /// Takes the `Date` of an answer to a request, by the times at which the one was sent and the other arrived.
+    pub(super) fn note(&self, sent_ms: i64, received_ms: i64, date: &str) {
         let round_trip_ms = received_ms.saturating_sub(sent_ms);
         let Ok(date) = DateTime::parse_from_rfc2822(date) else {
             return;
@@ -69,12 +64,8 @@ impl ClockMeter {
         samples.push_back(sample);
     }
 
-    /// Returns the org's time, once enough answers have shown it.
-    pub(super) fn read(&self) -> Option<OrgClock> {
-        self.read_at(now_ms())
-    }
-
-    fn read_at(&self, now_ms: i64) -> Option<OrgClock> {
+    /// Returns the org's time now, once enough answers have shown it.
+    pub(super) fn read(&self, now_ms: i64) -> Option<OrgClock> {
         let mut samples: Vec<Sample> = {
             let samples = self.samples.lock().expect("no holder of this lock panics");
             let recent = samples.iter().filter(|sample| {
@@ -94,14 +85,6 @@ impl ClockMeter {
     }
 }
 
-/// Returns the time by this process's clock.
-pub(super) fn now_ms() -> i64 {
-    let since_epoch = SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .unwrap_or_default();
-    i64::try_from(since_epoch.as_millis()).unwrap_or(i64::MAX)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -113,10 +96,10 @@ mod tests {
     fn three_answers_show_the_time() {
         let meter = ClockMeter::default();
         for place in 0..3 {
-            assert_eq!(meter.read_at(NOON_MS), None);
-            meter.note_at(NOON_MS - 30_200 + place, NOON_MS - 30_000 + place, NOON);
+            assert_eq!(meter.read(NOON_MS), None);
+            meter.note(NOON_MS - 30_200 + place, NOON_MS - 30_000 + place, NOON);
         }
-        let clock = meter.read_at(NOON_MS).unwrap();
+        let clock = meter.read(NOON_MS).unwrap();
         assert_eq!(clock.uncertainty_ms, 600);
         assert_eq!(clock.now_ms, NOON_MS + 30_599);
     }
@@ -131,33 +114,33 @@ mod tests {
             "yesterday",
             NOON,
         ] {
-            meter.note_at(NOON_MS, NOON_MS + 100, date);
+            meter.note(NOON_MS, NOON_MS + 100, date);
         }
         // The answer to a request during which the process stood still, or its clock was set back.
-        meter.note_at(NOON_MS - 60_000, NOON_MS + 100, NOON);
-        meter.note_at(NOON_MS + 60_000, NOON_MS + 100, NOON);
-        assert_eq!(meter.read_at(NOON_MS + 100).unwrap().now_ms, NOON_MS + 550);
+        meter.note(NOON_MS - 60_000, NOON_MS + 100, NOON);
+        meter.note(NOON_MS + 60_000, NOON_MS + 100, NOON);
+        assert_eq!(meter.read(NOON_MS + 100).unwrap().now_ms, NOON_MS + 550);
     }
 
     #[test]
     fn old_answers_are_forgotten() {
         let meter = ClockMeter::default();
         for _ in 0..20 {
-            meter.note_at(NOON_MS, NOON_MS, NOON);
+            meter.note(NOON_MS, NOON_MS, NOON);
         }
-        assert!(meter.read_at(NOON_MS + SAMPLE_AGE_MS_MAX).is_some());
-        assert_eq!(meter.read_at(NOON_MS + SAMPLE_AGE_MS_MAX + 1), None);
+        assert!(meter.read(NOON_MS + SAMPLE_AGE_MS_MAX).is_some());
+        assert_eq!(meter.read(NOON_MS + SAMPLE_AGE_MS_MAX + 1), None);
     }
 
     #[test]
     fn corrected_clock_is_noticed_after_some_answers() {
         let meter = ClockMeter::default();
         for _ in 0..20 {
-            meter.note_at(NOON_MS, NOON_MS, NOON);
+            meter.note(NOON_MS, NOON_MS, NOON);
         }
         for _ in 0..8 {
-            meter.note_at(NOON_MS, NOON_MS, "Mon, 01 Jun 2026 12:00:30 GMT");
+            meter.note(NOON_MS, NOON_MS, "Mon, 01 Jun 2026 12:00:30 GMT");
         }
-        assert_eq!(meter.read_at(NOON_MS).unwrap().now_ms, NOON_MS + 30_500);
+        assert_eq!(meter.read(NOON_MS).unwrap().now_ms, NOON_MS + 30_500);
     }
 }

@@ -11,7 +11,7 @@ use secrecy::{ExposeSecret, SecretString};
 use super::allowance::Allowance;
 use super::auth::{Session, SessionCache};
 use super::classify::Fault;
-use super::clock::{self, ClockMeter};
+use super::clock::ClockMeter;
 use super::transport::{HttpFailure, Transport};
 use crate::ports::salesforce::{Disposition, OrgClock, SalesforceError};
 
@@ -81,7 +81,7 @@ impl RestClient {
 
     /// Returns the org's time, as its last answers show it.
     pub(super) fn clock(&self) -> Option<OrgClock> {
-        self.clock.read()
+        self.clock.read(self.transport.now_ms())
     }
 
     /// Makes a call, unless only requests are left that others may use. Renews an expired session once and repeats
@@ -128,10 +128,10 @@ impl RestClient {
             return Err(failed(HttpFailure::no_time_left()));
         }
         let request = self.request(call, session).map_err(failed)?;
-        let sent_ms = clock::now_ms();
+        let sent_ms = self.transport.now_ms();
         let answer = self.transport.send(request, left).await.map_err(failed)?;
         if let Some(date) = text_of(&answer, DATE.as_str()) {
-            self.clock.note(sent_ms, date);
+            self.clock.note(sent_ms, self.transport.now_ms(), date);
         }
         if let Some(usage) = text_of(&answer, "sforce-limit-info") {
             self.allowance.note(usage);

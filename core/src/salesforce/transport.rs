@@ -6,7 +6,7 @@
 mod network;
 
 use std::error::Error;
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -36,6 +36,14 @@ pub trait Transport: Send + Sync + 'static {
         &self,
         request: http::Request<GrpcBody>,
     ) -> Result<http::Response<GrpcBody>, GrpcFailure>;
+
+    /// Returns the time by the clock with which the org's is compared: this machine's.
+    fn now_ms(&self) -> i64 {
+        let since_epoch = SystemTime::now()
+            .duration_since(UNIX_EPOCH)
+            .unwrap_or_default();
+        i64::try_from(since_epoch.as_millis()).unwrap_or(i64::MAX)
+    }
 }
 
 /// No complete response arrived.

@@ -14,9 +14,6 @@ use tokio::time::timeout;
 /// How long an idle connection may take to answer before it is lent.
 const PING_MAX: Duration = Duration::from_secs(3);
 
-/// A connection that was idle for less than this is lent without a question.
-const FRESH: Duration = Duration::from_secs(1);
-
 /// Since when the connections of a pool are trusted.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Trust {
@@ -50,8 +47,8 @@ impl Trust {
     }
 
     /// Returns the options with hooks that close distrusted connections, both those that wait in the pool and
-    /// those that return to it.
-    pub(super) fn guard(&self, options: PgPoolOptions) -> PgPoolOptions {
+    /// those that return to it. One that was idle for longer than `fresh` is lent after it has answered.
+    pub(super) fn guard(&self, options: PgPoolOptions, fresh: Duration) -> PgPoolOptions {
         let (lent, returned) = (self.clone(), self.clone());
         options
             .test_before_acquire(false)
@@ -61,7 +58,7 @@ impl Trust {
                     if !trust.trusts(about.age) {
                         return Err(distrusted());
                     }
-                    if about.idle_for > FRESH {
+                    if about.idle_for > fresh {
                         trust.question(connection).await?;
                     }
                     Ok(true)

@@ -8,10 +8,12 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http_body_util::BodyExt as _;
+use tokio::sync::watch;
 use tonic::body::Body;
 use tonic::codegen::Service as _;
 
 use crate::Org;
+use crate::pubsub::KeepAlive;
 use crate::pubsub::rpc::{self, Rpcs};
 use crate::rest::message::{Delivery, Request};
 use crate::server::{self, Shared, Time};
@@ -24,18 +26,37 @@ pub const BASE_URL: &str = "http://org.invalid";
 pub struct InProcess {
     shared: Shared,
     rpcs: Rpcs,
+    told: watch::Sender<u64>,
 }
 
 impl InProcess {
     /// Wraps an org. After `keep_alive` a quiet subscription receives the newest position.
     #[must_use]
-    pub fn new(mut org: Org, keep_alive: Duration) -> Self {
+    pub fn new(org: Org, keep_alive: Duration) -> Self {
+        Self::kept_alive(org, KeepAlive::After(keep_alive), watch::Sender::new(0))
+    }
+
+    /// Wraps an org. A quiet subscription receives the newest position at [`InProcess::keep_alive`] alone, so that
+    /// nothing depends on the clock of the machine.
+    #[must_use]
+    pub fn kept_alive_by_the_caller(org: Org) -> Self {
+        let told = watch::Sender::new(0);
+        Self::kept_alive(org, KeepAlive::WhenTold(told.subscribe()), told)
+    }
+
+    fn kept_alive(mut org: Org, keep_alive: KeepAlive, told: watch::Sender<u64>) -> Self {
         org.set_base_url(BASE_URL);
         let shared = Shared::new(org, Time::OfTheCaller);
         Self {
             rpcs: rpc::service(shared.clone(), keep_alive),
             shared,
+            told,
         }
+    }
+
+    /// Sends the newest position to every subscription that is quiet now, if that is the caller's to do.
+    pub fn keep_alive(&self) {
+        self.told.send_modify(|times| *times += 1);
     }
 
     /// Runs `act` on the org between requests, then notifies subscriptions of new events.

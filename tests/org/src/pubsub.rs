@@ -7,6 +7,8 @@ pub(crate) mod refusal;
 pub(crate) mod rpc;
 mod subscription;
 
+pub(crate) use subscription::KeepAlive;
+
 /// Messages, client and server of `eventbus.v1`, generated from `proto/pubsub.proto`.
 #[allow(
     missing_docs,

@@ -241,7 +241,7 @@ pub async fn start(mut org: Org, options: &Options) -> std::io::Result<Running> 
     let tls = |protocols: &[&str]| certificate.config(protocols).map(TlsAcceptor::from);
     let (rest, accept_rest) = Connections::of(http_listener, tls(&["http/1.1"])?);
     let (events, accept_events) = Connections::of(grpc_listener, tls(&["h2"])?);
-    let keep_alive = options.keep_alive;
+    let keep_alive = pubsub::KeepAlive::After(options.keep_alive);
     let tasks = vec![
         spawn(accept_rest),
         spawn(accept_events),

@@ -2,7 +2,6 @@
 
 use std::pin::Pin;
 use std::sync::Arc;
-use std::time::Duration;
 
 use futures_util::{Stream, StreamExt as _};
 use tokio::sync::mpsc;
@@ -20,7 +19,7 @@ use super::publishing::{self, Publisher};
 use super::refusal::{
     BAD_HEADERS, BAD_TOKEN, EMPTY_TOPIC, Refusal, TOO_MANY_CLIENTS, UNKNOWN_SCHEMA,
 };
-use super::subscription::{Reply, StreamRequest, Subscription};
+use super::subscription::{KeepAlive, Reply, StreamRequest, Subscription};
 use crate::model::id::RecordId;
 use crate::server::{Connections, Shared};
 
@@ -31,7 +30,7 @@ const RESPONSES_MAX: usize = 4;
 const REQUEST_BYTES_MAX: usize = 16 * 1024 * 1024;
 
 /// Serves the Pub/Sub API until the task is aborted.
-pub(crate) async fn serve(connections: Connections, shared: Shared, keep_alive: Duration) {
+pub(crate) async fn serve(connections: Connections, shared: Shared, keep_alive: KeepAlive) {
     let server = Server::builder().add_service(service(shared, keep_alive));
     if let Err(error) = server.serve_with_incoming(connections).await {
         tracing::error!(%error, "the gRPC server ended");
@@ -42,14 +41,14 @@ pub(crate) async fn serve(connections: Connections, shared: Shared, keep_alive: 
 pub(crate) type Rpcs = PubSubServer<Service>;
 
 /// Returns what answers the rpcs of an org.
-pub(crate) fn service(shared: Shared, keep_alive: Duration) -> Rpcs {
+pub(crate) fn service(shared: Shared, keep_alive: KeepAlive) -> Rpcs {
     PubSubServer::new(Service { shared, keep_alive }).max_decoding_message_size(REQUEST_BYTES_MAX)
 }
 
 /// Answers rpcs.
 pub(crate) struct Service {
     shared: Shared,
-    keep_alive: Duration,
+    keep_alive: KeepAlive,
 }
 
 /// The caller of an rpc.
@@ -103,7 +102,7 @@ impl Service {
             head: self.shared.head(),
             caller,
             permissions: Arc::default(),
-            keep_alive: self.keep_alive,
+            keep_alive: self.keep_alive.from_now_on(),
             replies,
             _place: place,
         };

@@ -112,6 +112,39 @@ impl Reply {
     }
 }
 
+/// When a quiet subscription receives the newest position.
+#[derive(Clone, Debug)]
+pub(crate) enum KeepAlive {
+    /// After so long.
+    After(Duration),
+    /// Whenever this number changes.
+    WhenTold(watch::Receiver<u64>),
+}
+
+impl KeepAlive {
+    /// Returns the same for a subscription that begins: what was told before does not concern it.
+    pub(super) fn from_now_on(&self) -> Self {
+        let mut own = self.clone();
+        if let Self::WhenTold(told) = &mut own {
+            told.mark_unchanged();
+        }
+        own
+    }
+
+    /// Waits until a subscription that has been quiet since then is to receive the newest position.
+    async fn is_due(&mut self, quiet_since: Instant) {
+        match self {
+            Self::After(quiet) => tokio::time::sleep_until(quiet_since + *quiet).await,
+            Self::WhenTold(told) => {
+                if told.changed().await.is_err() {
+                    // Whoever could tell is gone.
+                    std::future::pending().await
+                }
+            }
+        }
+    }
+}
+
 /// A subscription and the connection to its subscriber.
 pub(super) struct Subscription {
     pub(super) rpc: &'static str,
@@ -119,7 +152,7 @@ pub(super) struct Subscription {
     pub(super) head: watch::Receiver<u64>,
     pub(super) caller: Caller,
     pub(super) permissions: Arc<Permissions>,
-    pub(super) keep_alive: Duration,
+    pub(super) keep_alive: KeepAlive,
     pub(super) replies: mpsc::Sender<Result<Reply, Status>>,
     /// Keeps the subscription counted as open while it exists.
     pub(super) _place: Arc<()>,
@@ -250,13 +283,9 @@ impl Subscription {
                     Err(end) => return end,
                 }
             }
-            let idle = Duration::from_millis(IDLE_SUBSCRIPTION_MS);
-            let wait = if progress.pending > 0 {
-                self.keep_alive
-            } else {
-                idle
-            };
-            tokio::select! {
+            let idle_at = quiet_since + Duration::from_millis(IDLE_SUBSCRIPTION_MS);
+            // In this order: what has happened is told before that nothing has.
+            tokio::select! { biased;
                 request = requests.next(), if open => match request {
                     Some(Ok(request)) => {
                         let had_nothing = progress.pending == 0;
@@ -276,10 +305,10 @@ impl Subscription {
                         return None;
                     }
                 }
-                () = tokio::time::sleep_until(quiet_since + wait) => {
-                    if progress.pending == 0 {
-                        return Some(IDLE.status(self.caller.rpc_id));
-                    }
+                () = tokio::time::sleep_until(idle_at), if progress.pending == 0 => {
+                    return Some(IDLE.status(self.caller.rpc_id));
+                }
+                () = self.keep_alive.is_due(quiet_since), if progress.pending > 0 => {
                     quiet_since = Instant::now();
                     if self.send_keep_alive(&mut progress).await.is_err() {
                         return None;
