@@ -6,7 +6,7 @@
 use std::collections::BTreeSet;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use tokio::sync::{Notify, oneshot};
+use tokio::sync::{Mutex as AsyncMutex, MutexGuard as AsyncMutexGuard, Notify, oneshot};
 use tokio_util::sync::CancellationToken;
 
 /// What becomes of a call.
@@ -26,6 +26,8 @@ pub(crate) struct Gates {
     state: Mutex<State>,
     /// Something has changed.
     changed: Notify,
+    /// Held while a connection is opened.
+    opening: AsyncMutex<()>,
     /// The process has ended.
     end: CancellationToken,
 }
@@ -103,6 +105,12 @@ impl Gates {
     /// Returns true while a call has passed and is not answered.
     pub(crate) fn is_busy(&self) -> bool {
         self.state().in_flight > 0
+    }
+
+    /// Waits until the connections that were asked for before are open: of two that open at once, the machine would
+    /// decide which is first.
+    pub(crate) async fn open_in_turn(&self) -> AsyncMutexGuard<'_, ()> {
+        self.opening.lock().await
     }
 
     /// Counts a call as in flight until the guard is dropped.

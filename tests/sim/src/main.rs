@@ -26,6 +26,9 @@ struct Options {
     /// Prints the story of every world.
     #[arg(long)]
     story: bool,
+    /// Prints every call of the engine.
+    #[arg(long)]
+    calls: bool,
     /// Does not make failing worlds short.
     #[arg(long)]
     whole: bool,
@@ -87,7 +90,7 @@ async fn search(options: &Options, seed: u64) -> anyhow::Result<bool> {
         .map_or_else(|| whole.clone(), |keep| whole.keep(keep));
     let began = Instant::now();
     let verdict = play_in_time(&script).await?;
-    let (calls, time) = (verdict.calls, began.elapsed().as_millis());
+    let (calls, time) = (verdict.calls.len(), began.elapsed().as_millis());
     eprintln!(
         "seed {seed}: {} steps, {calls} calls, {time} ms",
         script.steps.len()
@@ -99,14 +102,18 @@ async fn search(options: &Options, seed: u64) -> anyhow::Result<bool> {
     if options.twice {
         let again = play(&script).await?;
         if again.hash() != verdict.hash() {
-            let mut lines = verdict.story.iter().zip(&again.story);
-            let first = lines.find(|(one, other)| one != other);
-            println!("seed {seed} ends in two ways: {first:#?}");
+            println!(
+                "seed {seed} ends in two ways: {:#?}",
+                verdict.differs_at(&again)
+            );
             return Ok(false);
         }
     }
     if options.story {
         println!("{}", verdict.story.join("\n"));
+    }
+    if options.calls {
+        println!("{}", verdict.calls.join("\n"));
     }
     let Some(first) = verdict.findings.first() else {
         return Ok(true);

@@ -13,6 +13,9 @@ use crate::users::Told;
 /// Most conflicts and dead letters that the operator looks at.
 const SHOWN: i64 = 1_000;
 
+/// What an error says of a server that takes no writes.
+const READ_ONLY: &str = "25006";
+
 /// An operator with a connection of their own.
 pub(crate) struct Operator {
     store: PgStore,
@@ -70,7 +73,12 @@ impl Operator {
         let mut lines = Vec::new();
         for (place, conflict) in conflicts.iter().enumerate() {
             let winner = [Side::Postgres, Side::Salesforce][place % 2];
-            lines.push(self.decide(conflict, winner).await.0);
+            let (mut told, done) = self.decide(conflict, winner).await;
+            // A connection from when the server took no writes says so once.
+            if !done && told.contains(READ_ONLY) {
+                told = self.decide(conflict, winner).await.0;
+            }
+            lines.push(told);
         }
         Ok((lines.join("\n"), !lines.is_empty()))
     }

@@ -60,8 +60,10 @@ struct End<'a> {
     discarded: Vec<Json>,
     /// Rows that are marked as deleted, by the object's place.
     marked: Vec<i64>,
-    /// Records that are parked, by their code.
+    /// Codes of records that are parked.
     parked: BTreeMap<(usize, String), String>,
+    /// Records that wait for a parent.
+    orphans: BTreeSet<(usize, String)>,
 }
 
 /// Code of deletes that wait for approval.
@@ -69,6 +71,15 @@ const MASS_DELETE: &str = "mass_delete";
 
 /// So many deletes need no approval.
 const FEW_UNGUARDED: usize = 5;
+
+/// The code of a record of which another has a value that must be unique.
+const DUPLICATE_VALUE: &str = "duplicate_value";
+
+/// The code of a record whose parent is not synchronised. It waits as long as that.
+const MISSING_PARENT: &str = "missing_parent";
+
+/// The code of a record to whose row another points that is not mapped.
+const STILL_REFERENCED: &str = "still_referenced";
 
 /// The code of a record whose delete would take records of another object along.
 const WAITS_FOR_CHILDREN: &str = "waits_for_children";
@@ -204,8 +215,11 @@ impl<'a> End<'a> {
             let record = (users.place_of(task), users.record_of(task));
             (record, word(task, "code"))
         });
+        let orphans = tasks.iter().filter(|task| task["code"] == MISSING_PARENT);
+        let orphans = orphans.map(|task| (users.place_of(task), users.record_of(task)));
         Ok(Self {
             world,
+            orphans: orphans.collect(),
             users,
             postgres,
             salesforce,
@@ -230,9 +244,7 @@ impl<'a> End<'a> {
         let is_left = |task: &&Json| {
             let (place, key) = (self.users.place_of(task), self.users.record_of(task));
             let lacks_parent = self.lacks_parent(place, &key) || self.is_outside(place, &key);
-            let waits = task["code"] == "missing_parent" && lacks_parent
-                || task["code"] == "still_referenced" && self.is_noted(place, &key)
-                || task["code"] == WAITS_FOR_CHILDREN && self.is_held_by_child(place, &key);
+            let waits = task["code"] == MISSING_PARENT && lacks_parent;
             !waits && !self.is_rightly_parked(place, &key)
         };
         let tell = |task: &Json| {
@@ -335,7 +347,10 @@ impl<'a> End<'a> {
         let Some(key) = self.users.log.names.get(&name).filter(|_| !is_unknown) else {
             return true;
         };
-        !(self.postgres[parent].contains_key(key) && self.salesforce[parent].contains_key(key))
+        // Salesforce does not know it by the name that its row must keep.
+        let is_on_both =
+            self.postgres[parent].contains_key(key) && self.salesforce[parent].contains_key(key);
+        !is_on_both || self.is_held_here(parent, key)
     }
 
     /// Deletes that the engine has written although no one approved so many.

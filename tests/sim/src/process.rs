@@ -25,7 +25,10 @@ use crate::wire::Wire;
 
 /// How often a process must be found at its gates, with other tasks run in between, until it is there for good: a job
 /// may have several calls on their way.
-const CALM: usize = 8;
+pub(crate) const CALM: usize = 8;
+
+/// How often nothing must be under way before Salesforce says that nothing happens.
+const QUIET: usize = 2 * CALM;
 
 /// Longest time of one call. No call takes nearly as long, so a job that reaches it hangs.
 const STUCK: Duration = Duration::from_secs(60);
@@ -53,6 +56,7 @@ pub(crate) struct Process {
     gates: Arc<Gates>,
     /// The folder of its way to Postgres.
     address: String,
+    route: Route,
     job: Option<(JobName, Job)>,
 }
 
@@ -81,11 +85,19 @@ impl Process {
         let gates = Arc::new(Gates::default());
         let options = PgStoreOptions {
             lock_max: LOCK_MAX,
+            // What follows goes by the machine's clock, which must decide nothing: no answer is too late, and no
+            // connection is asked before it is used, or each.
+            answer_max: Duration::MAX,
+            fresh_max: if (seed ^ number).is_multiple_of(2) {
+                Duration::ZERO
+            } else {
+                Duration::MAX
+            },
             ..PgStoreOptions::new(SecretString::from(parts.wire.url(number, &gates)))
         };
         let store = PgStore::open(&options)?;
         let worker = format!("process-{number}");
-        let client = transport::client(parts.route, &gates);
+        let client = transport::client(parts.route, &gates, parts.clock);
         let engine = SyncEngine::builder()
             .tenant(
                 parts.config.clone(),
@@ -106,6 +118,7 @@ impl Process {
             tenant: parts.config.tenant.clone(),
             gates,
             address: parts.wire.address(),
+            route: parts.route.clone(),
             job: None,
         })
     }
@@ -205,9 +218,19 @@ impl Process {
             return Ok(Progress::Idle);
         };
         let name = *name;
-        let mut calm = 0;
+        let (mut calm, mut quiet) = (0, 0);
         let ended = loop {
-            if self.gates.is_busy() || self.gates.waiting() == 0 {
+            let is_busy = self.gates.is_busy();
+            let is_at_gate = !is_busy && self.gates.waiting() > 0;
+            if is_busy || is_at_gate {
+                quiet = 0;
+            } else {
+                quiet += 1;
+            }
+            if quiet == QUIET {
+                self.route.keep_alive();
+            }
+            if is_busy || quiet > 2 * QUIET {
                 calm = 0;
                 tokio::select! { biased;
                     ended = &mut *job => break ended,
@@ -215,7 +238,7 @@ impl Process {
                     () = tokio::time::sleep(STUCK) => anyhow::bail!("{name:?} hangs"),
                 }
             } else {
-                calm += 1;
+                calm = if is_at_gate { calm + 1 } else { 0 };
                 if calm > CALM {
                     return Ok(Progress::AtGate);
                 }

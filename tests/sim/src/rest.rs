@@ -4,7 +4,6 @@ use salesforce_org::Request;
 use serde_json::json;
 
 use crate::faults;
-use crate::gate::Fate;
 use crate::oracle::{self, Finding};
 use crate::process::Progress;
 use crate::run::Stage;
@@ -49,7 +48,7 @@ pub(crate) async fn come_to_rest(stage: &mut Stage, world: &World) -> anyhow::Re
         }
         let mut failed = false;
         for job in jobs {
-            if let Progress::Ended(job, Some(error)) = stage.processes[0].begin(job).await? {
+            if let Progress::Ended(job, Some(error)) = stage.run(0, job).await? {
                 failed = true;
                 let told = format!("at rest, {job:?} failed: {error}");
                 // At first it may meet what faults have left.
@@ -105,9 +104,6 @@ async fn end_faults(stage: &mut Stage) -> anyhow::Result<()> {
     }
     stage.correct_mappings().await?;
     stage.route.lead(Leads::ToOurOrg);
-    for process in &stage.processes {
-        process.set_open(true);
-    }
     for what in ["faults", "pubsub/refusals", "locks"] {
         let request = Request::new("DELETE", &format!("/_org/{what}")).json(&json!({}));
         stage.org.with_org(|org| org.request(&request));
@@ -118,7 +114,7 @@ async fn end_faults(stage: &mut Stage) -> anyhow::Result<()> {
         .with_org(|org| faults::declare(org, OrgFault::RightsBack, lacks))?;
     for place in 0..stage.processes.len() {
         // The rest of what it is at, or nothing.
-        let _ = stage.processes[place].turn(0, Fate::Pass).await?;
+        let _ = stage.finish(place).await?;
     }
     if stage.users.is_away {
         let (line, is_back) = stage.users.exchange_table().await?;
@@ -147,9 +143,9 @@ async fn open_work(stage: &mut Stage) -> anyhow::Result<String> {
     Ok(open.unwrap_or_default())
 }
 
-/// Counts open work that is neither parked nor waits for a parent.
+/// Counts open work that is neither parked nor waits for a parent: only that may wait for ever.
 async fn due(stage: &mut Stage) -> anyhow::Result<i64> {
-    let open = "select count(*) from syncline.sync_task where state <> 'parked' and coalesce(code, '') not in ('missing_parent', 'still_referenced', 'waits_for_children')";
+    let open = "select count(*) from syncline.sync_task where state <> 'parked' and coalesce(code, '') <> 'missing_parent'";
     Ok(sqlx::query_scalar(open)
         .persistent(false)
         .fetch_one(&mut stage.users.postgres)

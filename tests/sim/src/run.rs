@@ -22,7 +22,7 @@ use crate::met;
 use crate::operator::Operator;
 use crate::oracle::{self, Finding};
 use crate::planted;
-use crate::process::{PANICKED, Parts, Process, Progress};
+use crate::process::{CALM, PANICKED, Parts, Process, Progress};
 use crate::rest;
 use crate::script::{
     Act, FEW_DELETES, FaultKind, JobName, LONG_PAUSE_MS, Mistake, Operation, OrgFault, Script,
@@ -32,9 +32,6 @@ use crate::shapes::{self, OTHER_TABLE, SHAPES};
 use crate::transport::{Leads, Route, UNREACHABLE};
 use crate::users::{UserLog, Users, records_of_all};
 use crate::wire::Wire;
-
-/// How soon a quiet subscription gets the newest position: at once, so that nothing waits in real time.
-const KEEP_ALIVE: Duration = Duration::from_millis(1);
 
 /// How far edits of Salesforce's users are from any other write where it is polled: its stamps are whole seconds, so a
 /// poll cannot see that one was followed by another in the same second.
@@ -50,23 +47,37 @@ pub struct Verdict {
     pub findings: Vec<Finding>,
     /// Everything that happened, a line each.
     pub story: Vec<String>,
-    /// Calls and statements of the engine.
-    pub calls: usize,
+    /// Calls and statements of the engine, in order.
+    pub calls: Vec<String>,
     /// How often everything was met that [`everything_to_meet`](crate::everything_to_meet) names.
     pub met: BTreeMap<String, u32>,
 }
 
 impl Verdict {
-    /// Returns a number that is the same for the same story and findings.
+    /// Returns a number that is the same for the same story, calls and findings.
     pub fn hash(&self) -> String {
         let mut hasher = blake3::Hasher::new();
-        for line in &self.story {
+        for line in self.story.iter().chain(&self.calls) {
             hasher.update(line.as_bytes());
         }
         for finding in &self.findings {
             hasher.update(finding.what.as_bytes());
         }
         hasher.finalize().to_hex().to_string()
+    }
+
+    /// Returns the first line of story or calls, of this one and another, in which they differ.
+    pub fn differs_at(&self, other: &Self) -> Option<(String, String)> {
+        let lines = |verdict: &Self| {
+            let findings = verdict.findings.iter().map(|finding| &finding.what);
+            let told = verdict.calls.iter().chain(&verdict.story).chain(findings);
+            told.cloned().collect::<Vec<_>>()
+        };
+        let (mine, others) = (lines(self), lines(other));
+        let place =
+            (0..mine.len().max(others.len())).find(|at| mine.get(*at) != others.get(*at))?;
+        let line = |lines: &[String]| lines.get(place).cloned().unwrap_or_default();
+        Some((line(&mine), line(&others)))
     }
 }
 
@@ -89,6 +100,7 @@ async fn play_to_the_end(script: &Script) -> anyhow::Result<Verdict> {
         stage.story.push(format!("{place:>3} {line}"));
     }
     rest::come_to_rest(&mut stage, &script.world).await?;
+    stage.processes[0].set_open(true);
     let status = stage.processes[0]
         .store
         .status(&stage.config.tenant)
@@ -127,7 +139,7 @@ pub(crate) struct Stage {
     /// The side that has lost a mapped field.
     pub(crate) lacks: Option<Side>,
     pub(crate) story: Vec<String>,
-    calls: usize,
+    calls: Vec<String>,
     met: BTreeMap<String, u32>,
     pub(crate) findings: Vec<Finding>,
 }
@@ -139,8 +151,8 @@ impl Stage {
         let clock = WorldClock::new();
         let mut org = Org::from_toml(&world.schema.org_file())?;
         org.set_wall_ms(clock.now_ms() + world.skew_ms);
-        let org = InProcess::new(org, KEEP_ALIVE);
-        let other_org = InProcess::new(Org::from_toml(OTHER_ORG)?, KEEP_ALIVE);
+        let org = InProcess::kept_alive_by_the_caller(org);
+        let other_org = InProcess::kept_alive_by_the_caller(Org::from_toml(OTHER_ORG)?);
         let mapping = shapes::mapping(world);
         let tenant = TenantId::parse("acme")?;
         let other_mapping = mapping.replace("\"contact\"", &format!("\"{OTHER_TABLE}\""));
@@ -177,7 +189,7 @@ impl Stage {
             replays: world.replays,
             seed: script.seed,
             story: vec![format!("{world:?}")],
-            calls: 0,
+            calls: Vec::new(),
             met: BTreeMap::new(),
             findings: Vec::new(),
         };
@@ -336,6 +348,7 @@ impl Stage {
             }
             Step::Abandon { process } => {
                 let job = self.processes[process].abandon().await?;
+                self.await_end_of_cut(process).await?;
                 if job.is_some() {
                     self.meet(&FaultKind::Abandon);
                 }
@@ -359,6 +372,8 @@ impl Stage {
             }
             Step::Operate { operation, pick } => self.operate(operation, pick).await?,
         };
+        // What it has caused elsewhere in this process is done before the next step, and not some time during it.
+        calm_down().await;
         Ok(line)
     }
 
@@ -428,10 +443,9 @@ impl Stage {
         let mut told = String::new();
         let worker = self.processes[place].worker.clone();
         let leases = Leases::of_others(&mut self.users.postgres, &worker).await?;
-        let process = &mut self.processes[place];
         let mut progress = Progress::AtGate;
-        if !process.is_working() {
-            progress = process.begin(job).await?;
+        if !self.processes[place].is_working() {
+            progress = self.begin(place, job).await?;
             told = format!("begins {job:?}, ");
         }
         let mut turn = 0;
@@ -440,16 +454,13 @@ impl Stage {
             let fate = lose
                 .filter(|(at, _)| *at == turn)
                 .map_or(Fate::Pass, |(_, fate)| fate);
-            let (call, next) = process.turn(pick, fate).await?;
-            self.calls += 1;
+            let (call, next) = self.turn(place, pick, fate).await?;
             progress = next;
             turn += 1;
             if fate != Fate::Pass {
                 lost = true;
                 told = format!("{told}{fate:?} of {}, ", call.unwrap_or_default());
             }
-            let cut = process.take_cut();
-            wait_for_end(&mut self.users.postgres, &cut).await?;
         }
         let ended = leases.ended_by(&mut self.users.postgres, &worker).await?;
         self.findings.extend(ended);
@@ -483,6 +494,59 @@ impl Stage {
         Ok(format!("process {place} {told}{turn} calls, {ended}"))
     }
 
+    /// Lets a process begin a job.
+    async fn begin(&mut self, place: usize, job: JobName) -> anyhow::Result<Progress> {
+        let progress = self.processes[place].begin(job).await?;
+        self.await_end_of_cut(place).await?;
+        Ok(progress)
+    }
+
+    /// Decides what becomes of the next call of a process.
+    async fn turn(
+        &mut self,
+        place: usize,
+        pick: u64,
+        fate: Fate,
+    ) -> anyhow::Result<(Option<String>, Progress)> {
+        let (call, progress) = self.processes[place].turn(pick, fate).await?;
+        if let Some(call) = &call {
+            let step = self.story.len();
+            self.calls
+                .push(format!("{step}, process {place}: {fate:?} {call}"));
+        }
+        self.await_end_of_cut(place).await?;
+        Ok((call, progress))
+    }
+
+    /// Lets a process do a job from its beginning to its end.
+    pub(crate) async fn run(&mut self, place: usize, job: JobName) -> anyhow::Result<Progress> {
+        let begun = self.begin(place, job).await?;
+        self.until_its_end(place, begun).await
+    }
+
+    /// Lets a process end what it is at, if there is anything.
+    pub(crate) async fn finish(&mut self, place: usize) -> anyhow::Result<Progress> {
+        let (_, progress) = self.turn(place, 0, Fate::Pass).await?;
+        self.until_its_end(place, progress).await
+    }
+
+    async fn until_its_end(
+        &mut self,
+        place: usize,
+        mut progress: Progress,
+    ) -> anyhow::Result<Progress> {
+        while matches!(progress, Progress::AtGate) {
+            (_, progress) = self.turn(place, 0, Fate::Pass).await?;
+        }
+        Ok(progress)
+    }
+
+    /// Waits until Postgres has rolled back what the connections did that a process has lost.
+    async fn await_end_of_cut(&mut self, place: usize) -> anyhow::Result<()> {
+        let cut = self.processes[place].take_cut();
+        wait_for_end(&mut self.users.postgres, &cut).await
+    }
+
     pub(crate) async fn pass(&mut self, ms: i64) -> anyhow::Result<()> {
         self.clock.advance(ms);
         self.org.with_org(|org| org.advance_ms(ms));
@@ -498,10 +562,15 @@ impl Stage {
 
     async fn await_cut(&mut self, gates: &Gates) -> anyhow::Result<()> {
         // The connections end with their tasks.
-        for _ in 0..8 {
-            tokio::task::yield_now().await;
-        }
+        calm_down().await;
         wait_for_end(&mut self.users.postgres, &gates.take_cut()).await
+    }
+}
+
+/// Lets the tasks of this process do what they have to do now.
+async fn calm_down() {
+    for _ in 0..CALM {
+        tokio::task::yield_now().await;
     }
 }
 

@@ -15,6 +15,7 @@ use syncline::salesforce::{
     Transport,
 };
 
+use crate::clock::WorldClock;
 use crate::gate::{Fate, Gates};
 
 /// Rows of one page of a scan: few, so that worlds of some records read several pages.
@@ -49,6 +50,12 @@ impl Route {
         }
     }
 
+    /// Lets both orgs say that nothing has happened, to whoever waits for events.
+    pub(crate) fn keep_alive(&self) {
+        self.ours.keep_alive();
+        self.other.keep_alive();
+    }
+
     /// Returns the other org.
     pub(crate) fn other(&self) -> &InProcess {
         &self.other
@@ -75,10 +82,11 @@ impl Route {
 struct GatedTransport {
     route: Route,
     gates: Arc<Gates>,
+    clock: WorldClock,
 }
 
 /// Returns a client of the org whose calls wait at these gates.
-pub(crate) fn client(route: &Route, gates: &Arc<Gates>) -> HttpSalesforce {
+pub(crate) fn client(route: &Route, gates: &Arc<Gates>, clock: &WorldClock) -> HttpSalesforce {
     let secret = SecretString::from(local::CLIENT_SECRET);
     let login = Login::ClientCredentials { secret };
     let options = SalesforceOptions {
@@ -88,6 +96,7 @@ pub(crate) fn client(route: &Route, gates: &Arc<Gates>) -> HttpSalesforce {
     let transport = GatedTransport {
         route: route.clone(),
         gates: Arc::clone(gates),
+        clock: clock.clone(),
     };
     HttpSalesforce::over(
         Arc::new(transport),
@@ -140,5 +149,9 @@ impl Transport for GatedTransport {
                 Err("the connection closed without an answer".into())
             }
         }
+    }
+
+    fn now_ms(&self) -> i64 {
+        self.clock.now_ms()
     }
 }

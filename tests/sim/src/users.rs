@@ -148,6 +148,9 @@ impl Users {
                 self.log
                     .names
                     .insert((place, name.clone()), change.key.clone());
+                if side == Side::Postgres && self.schema.key.is_some() {
+                    self.touch_children(&change).await?;
+                }
                 self.write(&change, "External_Id__c", json!(name)).await
             }
             Act::Link => self.link(&change, &mut pick).await,
@@ -170,6 +173,22 @@ impl Users {
             | Act::Truncate
             | Act::HardDelete => Ok((String::new(), false)),
         }
+    }
+
+    /// Notes the rows whose lookups change with the name of their parent: the foreign key edits them for the user.
+    async fn touch_children(&mut self, change: &Change) -> anyhow::Result<()> {
+        let name = change.seen["External_Id__c"].clone();
+        for (place, shape) in SHAPES.iter().enumerate() {
+            if shape.parent != change.place {
+                continue;
+            }
+            let rows = self.seen(Side::Postgres, place).await?.into_iter();
+            let children = rows.filter(|(_, row)| row["parent"] == name && !name.is_null());
+            self.log
+                .touched
+                .extend(children.map(|(key, _)| (place, key)));
+        }
+        Ok(())
     }
 
     /// Does what a step says if that is not about one record.

@@ -181,6 +181,7 @@ impl Connection {
         let gates = Arc::clone(&self.gates);
         {
             let _flying = gates.fly();
+            let _opening = gates.open_in_turn().await;
             self.server.write_all(startup).await?;
             let (answer, has_ended) = self.answer().await?;
             self.client.write_all(&answer).await?;
@@ -198,7 +199,8 @@ impl Connection {
                 return Ok(());
             }
             let _flying = gates.fly();
-            self.server.write_all(&exchange.bytes).await?;
+            // A server that has ended the connection takes no more, and has said why.
+            let _ = self.server.write_all(&exchange.bytes).await;
             let (answer, has_ended) = self.answer().await?;
             if fate == Fate::LoseAnswer {
                 return Ok(());

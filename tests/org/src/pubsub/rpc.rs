@@ -102,7 +102,7 @@ impl Service {
             head: self.shared.head(),
             caller,
             permissions: Arc::default(),
-            keep_alive: self.keep_alive.from_now_on(),
+            keep_alive: self.keep_alive.of_a_new_subscription(),
             replies,
             _place: place,
         };

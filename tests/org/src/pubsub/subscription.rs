@@ -123,7 +123,7 @@ pub(crate) enum KeepAlive {
 
 impl KeepAlive {
     /// Returns the same for a subscription that begins: what was told before does not concern it.
-    pub(super) fn from_now_on(&self) -> Self {
+    pub(super) fn of_a_new_subscription(&self) -> Self {
         let mut own = self.clone();
         if let Self::WhenTold(told) = &mut own {
             told.mark_unchanged();
@@ -138,7 +138,7 @@ impl KeepAlive {
             Self::WhenTold(told) => {
                 if told.changed().await.is_err() {
                     // Whoever could tell is gone.
-                    std::future::pending().await
+                    std::future::pending::<()>().await;
                 }
             }
         }

@@ -1,6 +1,6 @@
 //! What of a world excuses that a record is not in step.
 
-use super::{End, MASS_DELETE, ROW_MISSING, WAITS_FOR_CHILDREN};
+use super::{DUPLICATE_VALUE, End, MASS_DELETE, ROW_MISSING, STILL_REFERENCED, WAITS_FOR_CHILDREN};
 use crate::shapes::{BAD, Refusal, SHAPES, Second, TOO_LONG};
 use crate::users::{Seen, SeenRecords};
 
@@ -23,7 +23,10 @@ impl End<'_> {
                 .contains_key(&(place, key.to_owned()));
         }
         if code == WAITS_FOR_CHILDREN {
-            return self.would_take_along(place, key);
+            return self.would_take_along(place, key) || self.is_held_by_child(place, key);
+        }
+        if code == STILL_REFERENCED {
+            return self.is_noted(place, key);
         }
         let field = SHAPES[place].fields[1].0;
         if self.world.schema.second == Second::Unique && self.is_taken(place, key, field) {
@@ -36,6 +39,13 @@ impl End<'_> {
         if self.is_held_here(place, key) {
             return true;
         }
+        self.shows_bad_value(place, key)
+            || code == DUPLICATE_VALUE && self.is_taken_by_bad(place, key)
+    }
+
+    /// Returns true if the other side refuses a value that one side holds.
+    fn shows_bad_value(&self, place: usize, key: &str) -> bool {
+        let field = SHAPES[place].fields[1].0;
         let is_bad = |side: &[SeenRecords]| {
             let value = side[place]
                 .get(key)
@@ -91,9 +101,19 @@ impl End<'_> {
                 child != place
                     && shape.parent == place
                     && rows.any(|(of, row)| {
-                        self.is_parent_of(place, key, row) && self.is_rightly_parked(child, of)
+                        self.is_parent_of(place, key, row)
+                            && (self.is_rightly_parked(child, of)
+                                || self.was_linked_here(child, of, row))
                     })
             })
+    }
+
+    /// Returns true if the record waits for the parent that its row names, and that Salesforce does not show of it: a
+    /// user of Postgres has linked it to a record that was deleted in Salesforce meanwhile.
+    fn was_linked_here(&self, place: usize, key: &str, row: &Seen) -> bool {
+        let there = self.salesforce[place].get(key);
+        self.orphans.contains(&(place, key.to_owned()))
+            && there.is_some_and(|there| there["parent"] != row["parent"])
     }
 
     /// Returns true if a child names this record as its parent, by a name that it has or had.
@@ -105,11 +125,28 @@ impl End<'_> {
 
     /// Returns true if another row has the value that Salesforce shows of this record.
     pub(super) fn is_taken(&self, place: usize, key: &str, field: &str) -> bool {
+        self.takers(place, key, field).next().is_some()
+    }
+
+    /// Returns true if the row has the record's external id whose own change its table refuses.
+    fn is_taken_by_bad(&self, place: usize, key: &str) -> bool {
+        let mut takers = self.takers(place, key, "External_Id__c");
+        takers.any(|other| self.shows_bad_value(place, other))
+    }
+
+    /// Returns the records whose rows have the value that Salesforce shows of this one.
+    fn takers<'b>(
+        &'b self,
+        place: usize,
+        key: &'b str,
+        field: &'b str,
+    ) -> impl Iterator<Item = &'b String> {
         let wanted = self.salesforce[place].get(key).map(|record| &record[field]);
-        let mut rows = self.postgres[place].iter();
-        wanted.is_some_and(|wanted| {
-            wanted.is_string() && rows.any(|(other, row)| other != key && row[field] == *wanted)
-        })
+        let wanted = wanted.filter(|wanted| wanted.is_string());
+        self.postgres[place]
+            .iter()
+            .filter(move |(other, row)| *other != key && Some(&row[field]) == wanted)
+            .map(|(other, _)| other)
     }
 
     /// Returns true if Salesforce would delete records of another object together with this one.
