@@ -101,14 +101,14 @@ pub(crate) async fn write_rows(
     for record in vacated.keys() {
         // What was released must be written, or the row would be left without it.
         if outcomes.get(record) == Some(&RowOutcome::Suppressed) {
-            return Err(RowError::Refused(released_in_vain()));
+            return Err(RowError::Refused(exchange_refused()));
         }
     }
     Ok(outcomes)
 }
 
 /// Returns why rows cannot exchange values: a trigger of their table took the release of one, and not its write.
-fn released_in_vain() -> RowRefusal {
+fn exchange_refused() -> RowRefusal {
     RowRefusal {
         kind: RefusalKind::ValueTaken,
         place: None,
