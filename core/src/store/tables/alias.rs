@@ -60,9 +60,6 @@ pub(crate) async fn add_raw_aliases(tx: &mut Tx, aliases: &[RawAlias]) -> Result
 
 /// Ends the aliases of Salesforce ids that records no longer have, and adds their current keys.
 pub(crate) async fn align_aliases(tx: &mut Tx, records: &[Uuid]) -> Result<(), StoreError> {
-    if records.is_empty() {
-        return Ok(());
-    }
     tx.run(
         "ending aliases",
         sqlx::query(

@@ -291,61 +291,49 @@ pub(crate) async fn save_seen_records(
         .iter()
         .map(|record| saved_link(record, idle.contains(&record.link.record_id)))
         .collect();
-    let renamed: Vec<Uuid> = tx
-        .values(
-            "saving links",
-            sqlx::query_scalar(SAVE_LINKS).bind(recordset(&saved)),
+    tx.run(
+        "saving links",
+        sqlx::query(
+            "update syncline.sync_link as link
+            set external_id = saved.external_id,
+                canonical_id = saved.canonical_id,
+                generated = saved.generated,
+                key_conflict = saved.key_conflict,
+                salesforce_id = saved.salesforce_id,
+                local_key = saved.local_key,
+                org_epoch = saved.org_epoch,
+                base = saved.base,
+                agreed = saved.agreed,
+                remote_state = saved.remote_state,
+                automation_overrides = saved.automation_overrides,
+                postgres_presence = saved.postgres_presence,
+                postgres_changed_at = to_timestamp(saved.postgres_changed_at_ms / 1000.0),
+                postgres_edited = case
+                    when saved.is_idle and not exists (
+                        select
+                        from syncline.sync_task as task
+                        where task.record_id = link.record_id
+                    ) then '{}'
+                    else saved.postgres_edited
+                end,
+                version = link.version + 1,
+                updated_at = syncline.clock()
+            from jsonb_to_recordset($1) as saved (
+                record_id uuid, external_id text, canonical_id text, generated boolean, key_conflict boolean, salesforce_id text,
+                local_key jsonb, org_epoch bigint, base jsonb, agreed boolean, remote_state jsonb, automation_overrides jsonb,
+                postgres_presence text, postgres_changed_at_ms bigint, postgres_edited jsonb, is_idle boolean
+            )
+            where link.record_id = saved.record_id",
         )
-        .await?;
-    align_aliases(tx, &renamed).await
-}
-
-/// Saves links, and returns those whose names changed: their aliases follow. This transaction has locked them, so what
-/// another join reads of them is what they are before.
-const SAVE_LINKS: &str = "with saved as (
-        select saved.*, before.external_id as old_external_id, before.canonical_id as old_canonical_id,
-            before.salesforce_id as old_salesforce_id
-        from jsonb_to_recordset($1) as saved (
-            record_id uuid, external_id text, canonical_id text, generated boolean, key_conflict boolean, salesforce_id text,
-            local_key jsonb, org_epoch bigint, base jsonb, agreed boolean, remote_state jsonb, automation_overrides jsonb,
-            postgres_presence text, postgres_changed_at_ms bigint, postgres_edited jsonb, is_idle boolean
-        )
-        join syncline.sync_link as before using (record_id)
-    ),
-    updated as (
-        update syncline.sync_link as link
-        set external_id = saved.external_id,
-            canonical_id = saved.canonical_id,
-            generated = saved.generated,
-            key_conflict = saved.key_conflict,
-            salesforce_id = saved.salesforce_id,
-            local_key = saved.local_key,
-            org_epoch = saved.org_epoch,
-            base = saved.base,
-            agreed = saved.agreed,
-            remote_state = saved.remote_state,
-            automation_overrides = saved.automation_overrides,
-            postgres_presence = saved.postgres_presence,
-            postgres_changed_at = to_timestamp(saved.postgres_changed_at_ms / 1000.0),
-            postgres_edited = case
-                when saved.is_idle and not exists (
-                    select
-                    from syncline.sync_task as task
-                    where task.record_id = link.record_id
-                ) then '{}'
-                else saved.postgres_edited
-            end,
-            version = link.version + 1,
-            updated_at = syncline.clock()
-        from saved
-        where link.record_id = saved.record_id
-        returning link.record_id,
-            (saved.old_external_id, saved.old_canonical_id, saved.old_salesforce_id)
-                is distinct from (link.external_id, link.canonical_id, link.salesforce_id) as is_renamed
+        .bind(recordset(&saved)),
     )
-    select record_id
-    from updated
-    where is_renamed";
+    .await?;
+    let ids: Vec<Uuid> = records
+        .iter()
+        .map(|record| record.link.record_id.0)
+        .collect();
+    align_aliases(tx, &ids).await
+}
 
 fn saved_link(record: &KnownRecord, is_idle: bool) -> SavedLink<'_> {
     SavedLink {

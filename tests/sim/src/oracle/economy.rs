@@ -9,7 +9,7 @@ const ABSORBED_AGAIN: &str = "select object, salesforce_id, cursor, count(*) as 
         string_agg(concat_ws(' ', operation, status, stream, org_epoch, to_char(journaled_at, 'HH24:MI:SS')), ', ') as lines
     from syncline.sync_journal
     where source = 'salesforce' and cursor like 'salesforce-replay-id:%' and status = 'taken'
-    group by object, salesforce_id, operation, cursor, payload_hash, observed_at
+    group by object, salesforce_id, operation, cursor, payload, observed_at
     having count(*) > 1";
 
 /// Changes of rows that were captured, and those that users made.
