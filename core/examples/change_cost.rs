@@ -60,77 +60,84 @@ impl Subscriber for Statements {
     fn exit(&self, _: &Id) {}
 }
 
-/// Brings both sides together after `change`, and prints what that cost.
-async fn measure(
-    stage: &Stage,
-    statements: &AtomicUsize,
-    what: &str,
+/// What is measured.
+struct Measured<'a> {
+    stage: &'a Stage,
+    statements: &'a AtomicUsize,
+    what: &'a str,
     records: usize,
-    change: impl AsyncFnOnce(&Stage),
-) {
-    change(stage).await;
-    let wal = "pg_current_wal_insert_lsn() - '0/0'::pg_lsn";
-    let before = stage.one(wal).await.as_f64().unwrap_or_default();
-    statements.store(0, Ordering::Relaxed);
-    let began = Instant::now();
-    stage.drain().await;
-    let seconds = began.elapsed().as_secs_f64();
-    let ran = statements.load(Ordering::Relaxed);
-    let written = stage.one(wal).await.as_f64().unwrap_or_default() - before;
-    #[allow(clippy::cast_precision_loss, reason = "far below 2^52")]
-    let count = records as f64;
-    println!(
-        "{what:<32} {:>6.0} records/s {:>6.2} statements per 100 records {:>6.0} bytes of WAL a record",
-        count / seconds,
-        100.0 * f64::from(u32::try_from(ran).unwrap_or(u32::MAX)) / count,
-        written / count
-    );
+}
+
+impl Measured<'_> {
+    /// Brings both sides together after `change`, and prints what that cost.
+    async fn measure(self, change: impl AsyncFnOnce(&Stage)) {
+        change(self.stage).await;
+        let wal = "pg_current_wal_insert_lsn() - '0/0'::pg_lsn";
+        let before = self.stage.one(wal).await.as_f64().unwrap_or_default();
+        self.statements.store(0, Ordering::Relaxed);
+        let began = Instant::now();
+        self.stage.drain().await;
+        let seconds = began.elapsed().as_secs_f64();
+        let ran = self.statements.load(Ordering::Relaxed);
+        let written = self.stage.one(wal).await.as_f64().unwrap_or_default() - before;
+        let count = as_f64(self.records);
+        println!(
+            "{:<32} {:>6.0} records/s {:>6.2} statements per 100 records {:>6.0} bytes of WAL a record",
+            self.what,
+            count / seconds,
+            100.0 * as_f64(ran) / count,
+            written / count
+        );
+    }
 }
 
 async fn run(records: usize, statements: &AtomicUsize) {
     let stage = Stage::open().await;
-    measure(&stage, statements, "new rows", records, async |stage: &Stage| {
-        stage
-            .sql(&format!(
-                "insert into account (external_id, name, phone, rating, revenue)
-                select 'K-' || n, 'Name ' || n, '+1 555 ' || n, 'Hot', n from generate_series(1, {records}) as n"
-            ))
-            .await;
-    })
-    .await;
-    measure(
-        &stage,
+    let of = |what| Measured {
+        stage: &stage,
         statements,
-        "edits of rows",
+        what,
         records,
-        async |stage: &Stage| {
-            stage
-                .sql("update account set phone = '+1 556 ' || id")
-                .await;
-        },
-    )
-    .await;
-    measure(
-        &stage,
-        statements,
-        "edits in Salesforce",
-        records,
-        async |stage: &Stage| {
-            let known = stage
-                .rows("select salesforce_id as id from syncline.sync_link")
-                .await;
-            let ids: Vec<String> = known
-                .iter()
-                .filter_map(|row| row["id"].as_str().map(str::to_owned))
-                .collect();
-            for (place, ids) in ids.chunks(CALL_RECORDS).enumerate() {
-                stage
-                    .org
-                    .update_together(ids, &json!({"Phone": format!("+1 557 {place}")}));
-            }
-        },
-    )
-    .await;
+    };
+    of("new rows")
+        .measure(async |stage: &Stage| insert(stage, records).await)
+        .await;
+    of("edits of rows").measure(edit_rows).await;
+    of("edits in Salesforce").measure(edit_records).await;
+    print_storage(&stage, records).await;
+}
+
+async fn insert(stage: &Stage, records: usize) {
+    stage
+        .sql(&format!(
+            "insert into account (external_id, name, phone, rating, revenue)
+            select 'K-' || n, 'Name ' || n, '+1 555 ' || n, 'Hot', n from generate_series(1, {records}) as n"
+        ))
+        .await;
+}
+
+async fn edit_rows(stage: &Stage) {
+    stage
+        .sql("update account set phone = '+1 556 ' || id")
+        .await;
+}
+
+async fn edit_records(stage: &Stage) {
+    let known = stage
+        .rows("select salesforce_id as id from syncline.sync_link")
+        .await;
+    let ids: Vec<String> = known
+        .iter()
+        .filter_map(|row| row["id"].as_str().map(str::to_owned))
+        .collect();
+    for (place, ids) in ids.chunks(CALL_RECORDS).enumerate() {
+        let phone = json!({"Phone": format!("+1 557 {place}")});
+        stage.org.update_together(ids, &phone);
+    }
+}
+
+/// Prints what the tables of the control plane hold for each record.
+async fn print_storage(stage: &Stage, records: usize) {
     stage.sql("vacuum").await;
     let tables = "select relname as name, pg_total_relation_size(oid) as bytes
         from pg_class
@@ -140,14 +147,17 @@ async fn run(records: usize, statements: &AtomicUsize) {
         order by bytes desc";
     for table in stage.rows(tables).await {
         let bytes = table["bytes"].as_f64().unwrap_or_default();
-        #[allow(clippy::cast_precision_loss, reason = "far below 2^52")]
-        let count = records as f64;
         println!(
             "{:<32} {:>6.0} bytes a record after the three changes",
             table["name"].as_str().unwrap_or_default(),
-            bytes / count
+            bytes / as_f64(records)
         );
     }
+}
+
+#[allow(clippy::cast_precision_loss, reason = "far below 2^52")]
+fn as_f64(count: usize) -> f64 {
+    count as f64
 }
 
 fn main() {

@@ -183,7 +183,6 @@ impl Tenant {
         self.leave_other_org(now_ms).await?;
         let (organization_id, user) = self.identity(known.org).await?;
         let org_epoch = self.enter_org(now_ms, &organization_id).await?;
-        let config_hash: Arc<str> = Arc::from(self.config.config_hash.as_str());
         let mut loaded = LoadedObjects::default();
         for sync in &self.config.objects {
             let known = known.objects.remove(&sync.object);
@@ -200,18 +199,8 @@ impl Tenant {
                     continue;
                 }
             };
-            let columns = self.store.columns_of(&sync.table).await?;
-            let usable = loaded.without_withheld(sync, &schema, &columns);
-            loaded.list.push(MappedObject {
-                tenant: tenant.clone(),
-                sync: Arc::new(usable),
-                configured: Arc::new(sync.clone()),
-                schema: Arc::new(schema),
-                organization_id: organization_id.clone(),
-                org_epoch,
-                config_hash: Arc::clone(&config_hash),
-                tables: Arc::default(),
-            });
+            self.add(&mut loaded, sync, schema, (&organization_id, org_epoch))
+                .await?;
         }
         loaded.share_tables();
         if let (true, Some(error)) = (loaded.list.is_empty(), loaded.first_error.take()) {
@@ -239,6 +228,29 @@ impl Tenant {
             loaded_at_ms: now_ms - loaded.age_ms,
             replays,
         })
+    }
+
+    /// Adds an object, mapped as far as both sides allow now.
+    async fn add(
+        &self,
+        loaded: &mut LoadedObjects,
+        sync: &ObjectSync,
+        schema: ObjectSchema,
+        (organization_id, org_epoch): (&SalesforceId, OrgEpoch),
+    ) -> Result<(), Error> {
+        let columns = self.store.columns_of(&sync.table).await?;
+        let usable = loaded.without_withheld(sync, &schema, &columns);
+        loaded.list.push(MappedObject {
+            tenant: self.config.tenant.clone(),
+            sync: Arc::new(usable),
+            configured: Arc::new(sync.clone()),
+            schema: Arc::new(schema),
+            organization_id: organization_id.clone(),
+            org_epoch,
+            config_hash: Arc::from(self.config.config_hash.as_str()),
+            tables: Arc::default(),
+        });
+        Ok(())
     }
 
     /// Returns the mapped objects as a job would load them now, and stores nothing. Fails where a job would: if the
@@ -277,18 +289,8 @@ impl Tenant {
             if let Some(known) = known.objects.get(&sync.object) {
                 schema.follow(&known.schema);
             }
-            let columns = self.store.columns_of(&sync.table).await?;
-            let usable = loaded.without_withheld(sync, &schema, &columns);
-            loaded.list.push(MappedObject {
-                tenant: tenant.clone(),
-                sync: Arc::new(usable),
-                configured: Arc::new(sync.clone()),
-                schema: Arc::new(schema),
-                organization_id: organization_id.clone(),
-                org_epoch,
-                config_hash: Arc::from(self.config.config_hash.as_str()),
-                tables: Arc::default(),
-            });
+            self.add(&mut loaded, sync, schema, (&organization_id, org_epoch))
+                .await?;
         }
         loaded.share_tables();
         Ok(ObjectsToPlan {
